@@ -1,0 +1,234 @@
+"""A buyer's risk at claim or checkout time: one read, a pure score, a record, an answer.
+
+What is true when: after the commit it is recorded who asked, for which order and purpose, when
+and what was answered; only then is it answered. If we die right before the commit, nobody has
+learned anything.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from ledger.errors import (
+    IdempotencyKeyReused,
+    InvalidIssuer,
+    NotOffered,
+    OrderConflict,
+    UnknownAssessment,
+)
+from ledger.graph.neighbourhood import Presented, build_neighbourhood
+from ledger.identity.identifier import account_key, check_epoch, lookup_key
+from ledger.identity.platform import require_scope
+from ledger.ledger import mint_id
+from ledger.risk.advice import advise
+from ledger.risk.answer import render_answer
+from ledger.risk.score import score_neighbourhood
+from ledger.store import assessments
+from ledger.store.assessments import StoredAssessment, StoredOutcome
+from ledger.store.engine import begin_read, begin_write
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from ledger.identity.identifier import AccountRef, IdentifierClaim
+    from ledger.identity.platform import Caller
+    from ledger.incident.incident import Money
+    from ledger.ledger import Ledger
+    from ledger.risk.advice import Purpose
+
+VALID_FOR = timedelta(minutes=10)
+_KEY_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class AssessmentRequest:
+    """A query as the asker put it. `digest` is the SHA-256 of the raw body."""
+
+    account: AccountRef
+    identifiers: tuple[IdentifierClaim, ...]
+    purpose: Purpose
+    order_commitment: str
+    claim_code: str | None
+    amount: Money | None
+    client_reference: str | None
+    idempotency_key: str | None
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the platform did after an answer: feedback, never evidence."""
+
+    action: str
+    decided_by: str
+    merchant_heard: bool
+    listing_compared: bool
+    reversed_on_appeal: bool
+    loss: Money | None
+    idempotency_key: str | None
+    digest: bytes
+
+
+def assess_risk(
+    ledger: Ledger, caller: Caller, request: AssessmentRequest, assessed_at: datetime
+) -> dict[str, object]:
+    """Assess a buyer account of the caller's and record the answer before giving it.
+
+    *Raises*: NotOffered where the jurisdiction lets the ledger answer no score, InvalidIssuer
+    for another platform's account, OrderConflict where the order commitment is bound to another
+    account or identifier set, IdempotencyKeyReused, InvalidIdentifier.
+    """
+    require_scope(caller, "risk:read")
+    if ledger.jurisdiction.answer != "score":
+        raise NotOffered("This ledger's jurisdiction profile doesn't offer scores.")
+    platform = caller.platform
+    if request.account.iss != platform.uri:
+        raise InvalidIssuer("The account isn't one of the caller's own.")
+    for claim in request.identifiers:
+        check_epoch(claim.identifier, sandbox=ledger.sandbox)
+    account = account_key(ledger.keys.index_key, request.account)
+    presented = tuple(
+        Presented(
+            key=lookup_key(ledger.keys.index_key, claim.identifier),
+            kind=claim.identifier.kind,
+            binding=claim.binding,
+            bucket=claim.accounts_here,
+        )
+        for claim in request.identifiers
+    )
+    keys = sorted(one.key for one in presented)
+    identifiers = b"".join(keys)
+    with begin_write(ledger.database) as connection:
+        if request.idempotency_key is not None:
+            repeated = assessments.find_repeated_assessment(
+                connection, platform.id, request.idempotency_key
+            )
+            if repeated is not None:
+                return _repeat(repeated, request)
+        fresh = assessments.bind_order(
+            connection,
+            platform=platform.id,
+            commitment=request.order_commitment,
+            account=account,
+            identifiers=identifiers,
+        )
+        if not fresh:
+            bound = assessments.lock_order(connection, platform.id, request.order_commitment)
+            check_order(bound, account, identifiers)
+            assessments.widen_order(
+                connection, platform.id, request.order_commitment, identifiers
+            )
+        evidence = assessments.read_evidence(connection, (account, *keys))
+        neighbourhood = build_neighbourhood(
+            account,
+            platform.group,
+            presented,
+            evidence.postings,
+            evidence.multiplicities,
+            ledger.policy,
+        )
+        score = score_neighbourhood(neighbourhood, ledger.policy, assessed_at.date())
+        advice = advise(score, request.purpose, ledger.policy)
+        answer = {
+            "id": mint_id("ra_", assessed_at),
+            "assessed_at": _text(assessed_at),
+            "valid_until": _text(assessed_at + VALID_FOR),
+            **render_answer(score, advice, ledger.policy),
+            "log": {"size": evidence.log_size, "origin": ledger.origin},
+            "client_reference": request.client_reference,
+        }
+        recorded = StoredAssessment(
+            id=str(answer["id"]),
+            platform=platform.id,
+            assessed_at=assessed_at,
+            purpose=request.purpose.value,
+            order_commitment=request.order_commitment,
+            account=account,
+            identifiers=identifiers,
+            log_size=evidence.log_size,
+            policy_version=ledger.policy.version,
+            score=score.score,
+            answer=json.dumps(answer, ensure_ascii=False, separators=(",", ":")),
+            idempotency_key=request.idempotency_key,
+            request_hash=request.digest,
+        )
+        assessments.insert_assessment(connection, recorded)
+    return answer
+
+
+def check_order(bound: tuple[bytes, bytes], account: bytes, identifiers: bytes) -> None:
+    """Check that an order is asked about with its own account and no fewer identifiers.
+
+    Otherwise identifiers could be probed one by one. *Raises*: OrderConflict.
+    """
+    if bound[0] != account:
+        raise OrderConflict("The order commitment is bound to another account.")
+    if not _split(bound[1]) <= _split(identifiers):
+        raise OrderConflict("The order commitment is bound to another identifier set.")
+
+
+def _split(identifiers: bytes) -> set[bytes]:
+    starts = range(0, len(identifiers), _KEY_BYTES)
+    return {identifiers[start : start + _KEY_BYTES] for start in starts}
+
+
+def _text(instant: datetime) -> str:
+    return instant.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _repeat(earlier: StoredAssessment, request: AssessmentRequest) -> dict[str, object]:
+    if not hmac.compare_digest(earlier.request_hash, request.digest):
+        raise IdempotencyKeyReused("The Idempotency-Key was used for another request.")
+    return dict(json.loads(earlier.answer))
+
+
+def find_assessment(ledger: Ledger, caller: Caller, assessment_id: str) -> dict[str, object]:
+    """Give one of the caller's own answers again, exactly. *Raises*: UnknownAssessment."""
+    require_scope(caller, "risk:read")
+    with begin_read(ledger.database) as connection:
+        found = assessments.find_assessment(connection, caller.platform.id, assessment_id)
+    if found is None:
+        raise UnknownAssessment("No assessment of yours has this id.")
+    return dict(json.loads(found.answer))
+
+
+def record_outcome(
+    ledger: Ledger, caller: Caller, assessment_id: str, outcome: Outcome, at: datetime
+) -> str:
+    """Record what the caller did after an answer and give the record's id.
+
+    *Raises*: UnknownAssessment, IdempotencyKeyReused.
+    """
+    require_scope(caller, "risk:read")
+    new = StoredOutcome(
+        id=mint_id("out_", at),
+        assessment=assessment_id,
+        platform=caller.platform.id,
+        recorded_at=at,
+        action=outcome.action,
+        decided_by=outcome.decided_by,
+        merchant_heard=outcome.merchant_heard,
+        listing_compared=outcome.listing_compared,
+        reversed_on_appeal=outcome.reversed_on_appeal,
+        loss_minor=outcome.loss.minor if outcome.loss else None,
+        loss_currency=outcome.loss.currency if outcome.loss else None,
+        idempotency_key=outcome.idempotency_key,
+        request_hash=outcome.digest,
+    )
+    with begin_write(ledger.database) as connection:
+        if assessments.find_assessment(connection, new.platform, assessment_id) is None:
+            raise UnknownAssessment("No assessment of yours has this id.")
+        if outcome.idempotency_key is not None:
+            earlier = assessments.find_repeated_outcome(
+                connection, new.platform, outcome.idempotency_key
+            )
+            if earlier is not None:
+                if (earlier.assessment, earlier.request_hash) != (assessment_id, outcome.digest):
+                    raise IdempotencyKeyReused("The Idempotency-Key was used before.")
+                return earlier.id
+        assessments.insert_outcome(connection, new)
+    return new.id

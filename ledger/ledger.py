@@ -1,0 +1,187 @@
+"""What a ledger is: its name, keys, policies and database, held together and never changed.
+
+The handle has no verbs; the use cases take it as their first argument. It knows which private
+keys exist and keeps them out of every representation.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ledger.errors import InvalidInput, LedgerUnavailable
+from ledger.identity.key import parse_jwk, public_jwk
+from ledger.log.note import NoteSigner, NoteVerifier, parse_vkey, signer_from_seed
+from ledger.risk.policy import RiskPolicy, parse_policy
+from ledger.store import ledgers
+from ledger.store.engine import Database, begin_read, open_database
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from ledger.rights.jurisdiction import JurisdictionProfile
+
+KEY_BYTES = 32
+STATUS_TYPE = "bcl-status+jwt"
+ACKNOWLEDGEMENT_TYPE = "bcl-acknowledgement+jwt"
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerKeys:
+    """The secrets of a ledger, one per use.
+
+    *Shape*: `log_key` is an Ed25519 seed; the two JWKs are private; the other three are 32
+    random bytes: `wrap_key` wraps the keys of sealed tokens, `index_key` makes lookup keys,
+    `tag_key` tags the ledger's own entries.
+    """
+
+    log_key: bytes = field(repr=False)
+    event_key: Mapping[str, str] = field(repr=False)
+    access_key: Mapping[str, str] = field(repr=False)
+    wrap_key: bytes = field(repr=False)
+    index_key: bytes = field(repr=False)
+    tag_key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """One ledger. `issuer` is the audience of every event and the issuer of what it signs."""
+
+    origin: str
+    jurisdiction: JurisdictionProfile
+    sandbox: bool
+    database: Database = field(repr=False)
+    keys: LedgerKeys = field(repr=False)
+    policies: Mapping[int, RiskPolicy] = field(repr=False)
+    policy: RiskPolicy = field(repr=False)
+    signer: NoteSigner = field(repr=False)
+    verifier: NoteVerifier = field(repr=False)
+    log_jwk: Mapping[str, str] = field(repr=False)
+
+    @property
+    def issuer(self) -> str:
+        """The origin as a URL: `iss` of what the ledger signs, `aud` of what it takes."""
+        return f"https://{self.origin}"
+
+    @property
+    def vkey(self) -> str:
+        """The verifier key of the log, as members configure it (C2SP signed-note)."""
+        return self.signer.vkey
+
+    @property
+    def public_jwks(self) -> dict[str, list[dict[str, str]]]:
+        """The public keys of everything that the ledger signs as a JWS (RFC 7517)."""
+        keys = []
+        for private in (self.log_jwk, self.keys.event_key, self.keys.access_key):
+            kid, algorithm, jwk = parse_jwk(public_jwk(private))
+            keys.append({**jwk, "kid": kid, "alg": algorithm.value, "use": "sig"})
+        return {"keys": keys}
+
+
+def parse_keys(  # noqa: PLR0913 - one secret per use
+    *, log_key: str, event_key: str, access_key: str, wrap_key: str, index_key: str, tag_key: str
+) -> LedgerKeys:
+    """Read the secrets from their text forms: base64url of 32 bytes, or a private JWK.
+
+    *Raises*: InvalidInput naming the one that can't be read, InvalidJwk for a wrong JWK.
+    """
+    return LedgerKeys(
+        log_key=_parse_secret("log_key", log_key),
+        event_key=_parse_private("event_key", event_key),
+        access_key=_parse_private("access_key", access_key),
+        wrap_key=_parse_secret("wrap_key", wrap_key),
+        index_key=_parse_secret("index_key", index_key),
+        tag_key=_parse_secret("tag_key", tag_key),
+    )
+
+
+def _parse_secret(name: str, text: str) -> bytes:
+    try:
+        secret = base64.urlsafe_b64decode(text.strip() + "=" * (-len(text.strip()) % 4))
+    except (ValueError, binascii.Error) as error:
+        raise InvalidInput(f"{name} isn't base64url.") from error
+    if len(secret) != KEY_BYTES:
+        raise InvalidInput(f"{name} doesn't have 32 bytes.")
+    return secret
+
+
+def _parse_private(name: str, text: str) -> dict[str, str]:
+    try:
+        private = json.loads(text)
+        parse_jwk(public_jwk(private))
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidInput(f"{name} isn't a private JWK.") from error
+    return dict(private)
+
+
+def _log_jwk(signer: NoteSigner, seed: bytes) -> dict[str, str]:
+    public = parse_vkey(signer.vkey).public_key_bytes
+    return {
+        "kty": "OKP",
+        "crv": "Ed25519",
+        "x": base64.urlsafe_b64encode(public).rstrip(b"=").decode(),
+        "d": base64.urlsafe_b64encode(seed).rstrip(b"=").decode(),
+    }
+
+
+def assemble_ledger(
+    database: Database,
+    keys: LedgerKeys,
+    jurisdiction: JurisdictionProfile,
+    *,
+    origin: str,
+    policies: Mapping[int, str],
+) -> Ledger:
+    """Build the handle of a ledger from what was read of it. The highest policy is live."""
+    parsed = {version: parse_policy(body) for version, body in policies.items()}
+    signer = signer_from_seed(origin, keys.log_key)
+    return Ledger(
+        origin=origin,
+        jurisdiction=jurisdiction,
+        sandbox=jurisdiction.sandbox,
+        database=database,
+        keys=keys,
+        policies=parsed,
+        policy=parsed[max(parsed)],
+        signer=signer,
+        verifier=parse_vkey(signer.vkey),
+        log_jwk=_log_jwk(signer, keys.log_key),
+    )
+
+
+def open_ledger(
+    database_url: str, keys: LedgerKeys, profiles: Mapping[str, JurisdictionProfile]
+) -> Ledger:
+    """Open a ledger that exists.
+
+    *Raises*: LedgerUnavailable where the database can't be reached or holds no ledger.
+    """
+    database = open_database(database_url)
+    with begin_read(database) as connection:
+        stored = ledgers.find_ledger(connection) if ledgers.has_schema(connection) else None
+        if stored is None:
+            raise LedgerUnavailable("There is no ledger in this database: run `bcl db upgrade`.")
+        policies = ledgers.select_policies(connection)
+    if stored.jurisdiction not in profiles:
+        raise LedgerUnavailable("The ledger's jurisdiction has no profile.")
+    return assemble_ledger(
+        database,
+        keys,
+        profiles[stored.jurisdiction],
+        origin=stored.origin,
+        policies=policies,
+    )
+
+
+def mint_id(prefix: str, at: datetime) -> str:
+    """Make a sortable id: a UUIDv7 (RFC 9562 §5.7) in hex behind a prefix like `inc_`."""
+    milliseconds = int(at.timestamp() * 1000)
+    noise = int.from_bytes(secrets.token_bytes(10))
+    value = milliseconds << 80 | 0x7 << 76 | (noise >> 68 & 0xFFF) << 64
+    value |= 0b10 << 62 | noise & 0x3FFFFFFFFFFFFFFF
+    return f"{prefix}{value:032x}"

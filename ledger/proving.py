@@ -1,0 +1,71 @@
+"""What the log can show: its newest checkpoint, and a receipt for one entry under it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ledger.errors import LedgerCorrupt, LedgerError, ReceiptUnpublished, UnknownIncident
+from ledger.identity.platform import require_scope
+from ledger.log.merkle import inclusion_proof
+from ledger.log.receipt import Receipt, render_receipt, verify_receipt
+from ledger.sequencing import open_event
+from ledger.store import entries
+from ledger.store.engine import begin_read
+
+if TYPE_CHECKING:
+    from ledger.identity.platform import Caller
+    from ledger.ledger import Ledger
+
+
+def latest_checkpoint(ledger: Ledger) -> str:
+    """Give the newest published checkpoint as a signed note (C2SP tlog-checkpoint).
+
+    *Raises*: ReceiptUnpublished while nothing is published.
+    """
+    with begin_read(ledger.database) as connection:
+        found = entries.find_checkpoint(connection)
+    if found is None:
+        raise ReceiptUnpublished("No checkpoint is published yet.")
+    return found[1]
+
+
+def prove_incident(ledger: Ledger, caller: Caller, incident_id: str) -> str:
+    """Give the receipt of the report of one of the caller's incidents, verified first.
+
+    *Shape*: C2SP tlog-proof text. *Raises*: UnknownIncident, ReceiptUnpublished while no
+    published checkpoint covers the entry, LedgerCorrupt where our own proof fails.
+    """
+    require_scope(caller, "incidents:read")
+    with begin_read(ledger.database) as connection:
+        history = entries.select_incident_events(connection, incident_id)
+        if not history or history[0].platform != caller.platform.id:
+            raise UnknownIncident("No incident of yours has this id.")
+        report = history[0]
+        if report.salt is None:
+            raise UnknownIncident("The incident's content was erased.")
+        index = report.entry_index
+        published = None
+        if index is not None:
+            published = entries.find_checkpoint(connection, at_least=index + 1)
+        if index is None or published is None:
+            raise ReceiptUnpublished("No published checkpoint covers the entry yet.")
+        size, note = published
+        hashes = entries.select_leaf_hashes(connection, size)
+        entry = entries.find_entry(connection, index)
+    if entry is None or len(hashes) != size:
+        raise LedgerCorrupt("Entries under a published checkpoint are missing.")
+    receipt = render_receipt(
+        Receipt(
+            entry=entry,
+            salt=report.salt,
+            index=index,
+            proof=inclusion_proof(hashes, index),
+            checkpoint_note=note,
+        )
+    )
+    try:
+        verify_receipt(receipt, (ledger.verifier,), token=open_event(ledger, report))
+    except LedgerError as error:
+        raise LedgerCorrupt("A receipt doesn't verify against the log.") from error
+    return receipt
+

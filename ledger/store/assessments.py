@@ -1,0 +1,251 @@
+"""Statements about answered queries, on the driver's own cursor where every claim waits for them.
+
+The read gives the log's size, the multiplicities and the postings of an asker's tokens in one
+statement. Postings of a token with 500 accounts or more at one platform are left out: such a
+token is a hub by every policy, and reading them would make the answer's cost grow with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import insert, select, text
+from sqlalchemy.exc import IntegrityError
+
+from ledger.errors import LedgerUnavailable
+from ledger.graph.posting import Multiplicity, Posting
+from ledger.store.tables import assessment, assessment_outcome, to_microseconds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Row
+    from sqlalchemy.engine import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What one read gave: the log's size and the rows under the asker's tokens."""
+
+    log_size: int
+    multiplicities: tuple[Multiplicity, ...]
+    postings: tuple[Posting, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAssessment:
+    """One answered query. `identifiers` is the sorted concatenation of 32-byte lookup keys."""
+
+    id: str
+    platform: int
+    assessed_at: datetime
+    purpose: str
+    order_commitment: str
+    account: bytes
+    identifiers: bytes
+    log_size: int
+    policy_version: int
+    score: int
+    answer: str
+    idempotency_key: str | None
+    request_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredOutcome:
+    """What the platform did after an answer."""
+
+    id: str
+    assessment: str
+    platform: int
+    recorded_at: datetime
+    action: str
+    decided_by: str
+    merchant_heard: bool
+    listing_compared: bool
+    reversed_on_appeal: bool
+    loss_minor: int | None
+    loss_currency: str | None
+    idempotency_key: str | None
+    request_hash: bytes
+
+
+_READ = """
+SELECT 0, NULL, 0, size, 0, '', 0, 0, 0, 0, 0, 0, 0, 0 FROM log_state WHERE id = 1
+UNION ALL
+SELECT 1, t.token, t.kind, m.platform, m.accounts, g.group_name, m.bucket, m.bucket_index,
+       0, 0, 0, 0, 0, 0
+FROM identifier t JOIN multiplicity m ON m.identifier = t.id JOIN platform g ON g.id = m.platform
+WHERE t.token IN ({tokens})
+UNION ALL
+SELECT 2, t.token, t.kind, p.account, p.platform, g.group_name, p.half_life, p.mass, p.count,
+       p.disputed, p.level_a, p.binding, p.first_day, p.last_day
+FROM identifier t JOIN posting p ON p.identifier = t.id JOIN platform g ON g.id = p.platform
+WHERE t.token IN ({tokens}) AND NOT EXISTS (
+    SELECT 1 FROM multiplicity h WHERE h.identifier = t.id AND h.accounts >= 500)
+"""
+_BIND_ORDER = """
+INSERT INTO assessed_order (platform, order_commitment, account, identifiers)
+VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING
+"""
+_RECORD = """
+INSERT INTO assessment (id, platform, assessed_at, purpose, order_commitment, account,
+    identifiers, log_size, policy_version, score, answer, idempotency_key, request_hash)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+
+def _for_drivers(statement: str) -> dict[str, str]:
+    """Give a statement in the parameter style of each dialect."""
+    return {"sqlite": statement, "postgresql": statement.replace("?", "%s")}
+
+
+_READ_BY_COUNT = {n: _for_drivers(_READ.format(tokens=", ".join("?" * n))) for n in range(1, 18)}
+_BIND_ORDER_FOR = _for_drivers(_BIND_ORDER)
+_RECORD_FOR = _for_drivers(_RECORD)
+
+
+def read_evidence(connection: Connection, keys: Sequence[bytes]) -> Evidence:
+    """Read everything that a score needs, in one statement.
+
+    *Shape*: `keys` are 1 to 17 lookup keys, the account's own among them.
+    """
+    size = 0
+    multiplicities = []
+    postings = []
+    cursor = connection.connection.cursor()
+    cursor.execute(_READ_BY_COUNT[len(keys)][connection.dialect.name], (*keys, *keys))
+    for row in cursor.fetchall():
+        if row[0] == 2:  # noqa: PLR2004 - the branches of the statement are numbered
+            postings.append(Posting(*row[1:5], *row[5:]))
+        elif row[0] == 1:
+            token, kind, platform, accounts, group, bucket, bucket_index = row[1:8]
+            multiplicities.append(
+                Multiplicity(token, kind, platform, group, accounts, bucket, bucket_index)
+            )
+        else:
+            size = row[3]
+    cursor.close()
+    return Evidence(size, tuple(multiplicities), tuple(postings))
+
+
+def bind_order(
+    connection: Connection, *, platform: int, commitment: str, account: bytes, identifiers: bytes
+) -> bool:
+    """Bind an order to an account and an identifier set; tell whether it was unbound before."""
+    cursor = connection.connection.cursor()
+    cursor.execute(
+        _BIND_ORDER_FOR[connection.dialect.name], (platform, commitment, account, identifiers)
+    )
+    fresh = cursor.rowcount == 1
+    cursor.close()
+    return bool(fresh)
+
+
+def lock_order(connection: Connection, platform: int, commitment: str) -> tuple[bytes, bytes]:
+    """Read an order's account and identifier set and hold them until the transaction ends."""
+    lock = "" if connection.dialect.name == "sqlite" else " FOR UPDATE"
+    row = connection.execute(
+        text(
+            "SELECT account, identifiers FROM assessed_order "
+            f"WHERE platform = :platform AND order_commitment = :commitment{lock}"  # noqa: S608
+        ),
+        {"platform": platform, "commitment": commitment},
+    ).one()
+    return bytes(row.account), bytes(row.identifiers)
+
+
+def widen_order(
+    connection: Connection, platform: int, commitment: str, identifiers: bytes
+) -> None:
+    """Bind an order to a larger identifier set."""
+    connection.execute(
+        text(
+            "UPDATE assessed_order SET identifiers = :identifiers "
+            "WHERE platform = :platform AND order_commitment = :commitment"
+        ),
+        {"platform": platform, "commitment": commitment, "identifiers": identifiers},
+    )
+
+
+def insert_assessment(connection: Connection, new: StoredAssessment) -> None:
+    """Record one answered query before it is answered.
+
+    *Raises*: LedgerUnavailable where the same Idempotency-Key arrives twice at once.
+    """
+    values = (
+        new.id,
+        new.platform,
+        to_microseconds(new.assessed_at),
+        new.purpose,
+        new.order_commitment,
+        new.account,
+        new.identifiers,
+        new.log_size,
+        new.policy_version,
+        new.score,
+        new.answer,
+        new.idempotency_key,
+        new.request_hash,
+    )
+    cursor = connection.connection.cursor()
+    try:
+        cursor.execute(_RECORD_FOR[connection.dialect.name], values)
+    except connection.dialect.loaded_dbapi.IntegrityError as error:
+        raise LedgerUnavailable("The same request is being answered right now.") from error
+    cursor.close()
+
+
+def _stored(row: Row[tuple[object, ...]]) -> StoredAssessment:
+    return StoredAssessment(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
+
+
+def find_assessment(
+    connection: Connection, platform: int, assessment_id: str
+) -> StoredAssessment | None:
+    """Find one of a platform's own assessments."""
+    row = connection.execute(
+        select(assessment).where(
+            assessment.c.id == assessment_id, assessment.c.platform == platform
+        )
+    ).one_or_none()
+    return None if row is None else _stored(row)
+
+
+def find_repeated_assessment(
+    connection: Connection, platform: int, idempotency_key: str
+) -> StoredAssessment | None:
+    """Find the assessment that was made under an Idempotency-Key."""
+    row = connection.execute(
+        select(assessment).where(
+            assessment.c.platform == platform, assessment.c.idempotency_key == idempotency_key
+        )
+    ).one_or_none()
+    return None if row is None else _stored(row)
+
+
+def find_repeated_outcome(
+    connection: Connection, platform: int, idempotency_key: str
+) -> StoredOutcome | None:
+    """Find the outcome that was recorded under an Idempotency-Key."""
+    row = connection.execute(
+        select(assessment_outcome).where(
+            assessment_outcome.c.platform == platform,
+            assessment_outcome.c.idempotency_key == idempotency_key,
+        )
+    ).one_or_none()
+    return None if row is None else StoredOutcome(**row._mapping)  # noqa: SLF001
+
+
+def insert_outcome(connection: Connection, new: StoredOutcome) -> None:
+    """Record what a platform did after an answer.
+
+    *Raises*: LedgerUnavailable where the same Idempotency-Key arrives twice at once.
+    """
+    values = {name: getattr(new, name) for name in StoredOutcome.__slots__}
+    try:
+        connection.execute(insert(assessment_outcome).values(values))
+    except IntegrityError as error:
+        raise LedgerUnavailable("The same request is being recorded right now.") from error

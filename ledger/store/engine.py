@@ -1,0 +1,133 @@
+"""Connections and transactions on SQLite and PostgreSQL.
+
+It knows how each engine is opened and how its writers take turns; it knows no table. On SQLite
+every writer holds one `flock` beside the database file, which is fair where SQLite's own busy
+wait is not, and `BEGIN IMMEDIATE` inside it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from sqlalchemy import create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.pool import StaticPool
+
+from ledger.errors import LedgerUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy.engine import Connection, Engine
+
+_PRAGMAS = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA foreign_keys=ON",
+    "PRAGMA secure_delete=ON",
+    "PRAGMA busy_timeout=5000",
+)
+# What the drivers raise by themselves when their own cursor is used.
+_UNREACHABLE = (OperationalError, sqlite3.OperationalError, psycopg.OperationalError)
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """An engine, and where SQLite's writers queue. `lock_path` is None elsewhere."""
+
+    engine: Engine
+    lock_path: str | None
+
+    @property
+    def embedded(self) -> bool:
+        """Whether this is SQLite, where the accepting transaction sequences inline."""
+        return self.engine.dialect.name == "sqlite"
+
+
+def open_database(url: str) -> Database:
+    """Open a database without touching its schema.
+
+    *Shape*: `sqlite:///PATH`, `sqlite://` (in memory, one connection) or
+    `postgresql+psycopg://…`.
+    """
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return Database(create_engine(parsed, pool_pre_ping=True), None)
+    in_memory = parsed.database in {None, "", ":memory:"}
+    options: dict[str, Any] = {"connect_args": {"isolation_level": None}}
+    if in_memory:
+        options = {
+            "connect_args": {"isolation_level": None, "check_same_thread": False},
+            "poolclass": StaticPool,
+        }
+    engine = create_engine(parsed, **options)
+    event.listen(engine, "connect", _set_pragmas)
+    event.listen(engine, "begin", _begin_sqlite)
+    return Database(engine, None if in_memory else f"{parsed.database}.lock")
+
+
+def _set_pragmas(dbapi_connection: Any, record: object) -> None:  # noqa: ANN401 - a DBAPI object
+    del record
+    for pragma in _PRAGMAS:
+        dbapi_connection.execute(pragma)
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextmanager
+def begin_read(database: Database) -> Iterator[Connection]:
+    """Open a transaction that only reads, on one snapshot of SQLite."""
+    try:
+        with database.engine.connect() as connection, connection.begin():
+            yield connection
+    except _UNREACHABLE as error:
+        raise LedgerUnavailable("The database can't be reached.") from error
+
+
+@contextmanager
+def begin_write(database: Database) -> Iterator[Connection]:
+    """Open the one writing transaction of a use case; it commits when the block ends.
+
+    *Raises*: LedgerUnavailable where the database can't be reached or is locked for too long.
+    """
+    try:
+        with _turn(database.lock_path), database.engine.connect() as connection:
+            if database.embedded:
+                connection = connection.execution_options(writes=True)  # noqa: PLW2901
+            with connection.begin():
+                yield connection
+    except _UNREACHABLE as error:
+        raise LedgerUnavailable("The database can't be reached or is busy.") from error
+
+
+@contextmanager
+def _turn(lock_path: str | None) -> Iterator[None]:
+    """Wait for this writer's turn; the kernel gives the lock back when the process dies."""
+    if lock_path is None:
+        yield
+        return
+    descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def check_reachable(database: Database) -> None:
+    """Run the smallest query, or raise LedgerUnavailable."""
+    try:
+        with database.engine.connect() as connection:
+            connection.exec_driver_sql("SELECT 1")
+    except DBAPIError as error:
+        raise LedgerUnavailable("The database can't be reached.") from error

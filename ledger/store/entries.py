@@ -1,0 +1,258 @@
+"""Statements about accepted events, their erasable content, and the log over them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from ledger.errors import CaseReported, LedgerCorrupt, LedgerUnavailable
+from ledger.privacy.sealing import SealedToken
+from ledger.store.tables import event, event_content, log_checkpoint, log_entry, log_state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Row
+    from sqlalchemy.engine import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """One accepted statement. `sealed` and `salt` are None once its content is destroyed."""
+
+    id: int
+    platform: int
+    jti: str
+    txn: str | None
+    incident: str
+    op: int
+    kid: str
+    received_at: datetime
+    response_until: datetime | None
+    active_from: datetime | None
+    entry_index: int | None
+    sealed: SealedToken | None
+    salt: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """Size, root and frontier of the log: the one row that is compared and swapped."""
+
+    size: int
+    root: bytes
+    frontier: bytes
+
+
+_EVENTS = select(event, event_content.c.token, event_content.c.entry_key, event_content.c.salt)
+_EVENTS = _EVENTS.select_from(event.outerjoin(event_content, event_content.c.event == event.c.id))
+
+
+def _event(row: Row[tuple[object, ...]]) -> StoredEvent:
+    fields = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for a row by column
+    sealed = None
+    if fields["token"] is not None:
+        sealed = SealedToken(ciphertext=fields["token"], wrapped_key=fields["entry_key"])
+    return StoredEvent(
+        id=fields["id"],
+        platform=fields["platform"],
+        jti=fields["jti"],
+        txn=fields["txn"],
+        incident=fields["incident"],
+        op=fields["op"],
+        kid=fields["kid"],
+        received_at=fields["received_at"],
+        response_until=fields["response_until"],
+        active_from=fields["active_from"],
+        entry_index=fields["entry_index"],
+        sealed=sealed,
+        salt=fields["salt"],
+    )
+
+
+def insert_event(connection: Connection, new: StoredEvent) -> int:
+    """Insert one accepted statement with its sealed content and give its id.
+
+    *Raises*: CaseReported where the platform reported the case before; LedgerUnavailable
+    where the same statement arrives twice at once (the second try finds the first).
+    """
+    if new.sealed is None or new.salt is None:
+        raise LedgerCorrupt("An event can't be accepted without its content.")
+    try:
+        event_id = connection.execute(
+            insert(event)
+            .values(
+                platform=new.platform,
+                jti=new.jti,
+                txn=new.txn,
+                incident=new.incident,
+                op=new.op,
+                kid=new.kid,
+                received_at=new.received_at,
+                response_until=new.response_until,
+                active_from=new.active_from,
+            )
+            .returning(event.c.id)
+        ).scalar_one()
+    except IntegrityError as error:
+        if "txn" in str(error.orig):
+            raise CaseReported("This case was reported already.") from error
+        raise LedgerUnavailable("The same statement is being accepted right now.") from error
+    connection.execute(
+        insert(event_content).values(
+            event=event_id,
+            token=new.sealed.ciphertext,
+            entry_key=new.sealed.wrapped_key,
+            salt=new.salt,
+        )
+    )
+    return int(event_id)
+
+
+def find_event(connection: Connection, platform_id: int, jti: str) -> StoredEvent | None:
+    """Find a platform's statement by its jti."""
+    row = connection.execute(
+        _EVENTS.where(event.c.platform == platform_id, event.c.jti == jti)
+    ).one_or_none()
+    return None if row is None else _event(row)
+
+
+def find_case(connection: Connection, platform_id: int, txn: str) -> int | None:
+    """Find the report of a case."""
+    return connection.execute(
+        select(event.c.id).where(event.c.platform == platform_id, event.c.txn == txn)
+    ).scalar_one_or_none()
+
+
+def lock_event(connection: Connection, event_id: int) -> None:
+    """Hold an event's row until the transaction ends, so that its incident is judged once."""
+    connection.execute(select(event.c.id).where(event.c.id == event_id).with_for_update())
+
+
+def select_incident_events(connection: Connection, incident_id: str) -> list[StoredEvent]:
+    """Give all statements about one incident in accept order."""
+    statement = _EVENTS.where(event.c.incident == incident_id).order_by(event.c.id)
+    return [_event(row) for row in connection.execute(statement)]
+
+
+def select_pending(connection: Connection, limit: int) -> list[StoredEvent]:
+    """Give accepted events that have no index yet, in accept order."""
+    statement = _EVENTS.where(event.c.entry_index.is_(None)).order_by(event.c.id).limit(limit)
+    return [_event(row) for row in connection.execute(statement)]
+
+
+def find_entry_event(connection: Connection, index: int) -> StoredEvent | None:
+    """Find the statement that became the entry at an index."""
+    row = connection.execute(_EVENTS.where(event.c.entry_index == index)).one_or_none()
+    return None if row is None else _event(row)
+
+
+def select_sequenced(connection: Connection) -> list[StoredEvent]:
+    """Give the statement of every entry in log order."""
+    statement = _EVENTS.where(event.c.entry_index.is_not(None)).order_by(event.c.entry_index)
+    return [_event(row) for row in connection.execute(statement)]
+
+
+def assign_index(connection: Connection, event_id: int, index: int) -> None:
+    """Give an accepted event its index."""
+    connection.execute(update(event).where(event.c.id == event_id).values(entry_index=index))
+
+
+def insert_entries(
+    connection: Connection, entries: Sequence[tuple[int, bytes, bytes]]
+) -> None:
+    """Insert entries. *Shape*: index, the exact entry, its leaf hash."""
+    connection.execute(
+        insert(log_entry),
+        [
+            {"index": index, "entry": entry, "leaf_hash": leaf_hash}
+            for index, entry, leaf_hash in entries
+        ],
+    )
+
+
+def find_entry(connection: Connection, index: int) -> bytes | None:
+    """Find the exact bytes of the entry at an index."""
+    return connection.execute(
+        select(log_entry.c.entry).where(log_entry.c.index == index)
+    ).scalar_one_or_none()
+
+
+def select_leaf_hashes(connection: Connection, size: int) -> list[bytes]:
+    """Give the leaf hashes of the first `size` entries."""
+    statement = select(log_entry.c.leaf_hash).where(log_entry.c.index < size)
+    return list(connection.execute(statement.order_by(log_entry.c.index)).scalars())
+
+
+def stream_entries(connection: Connection) -> Iterator[tuple[int, bytes, bytes]]:
+    """Stream index, entry and leaf hash of every entry in log order."""
+    statement = select(log_entry).order_by(log_entry.c.index)
+    for row in connection.execution_options(yield_per=1000).execute(statement):
+        yield row.index, row.entry, row.leaf_hash
+
+
+def insert_state(connection: Connection, state: LogState) -> None:
+    """Insert the state of a log that has just been created."""
+    connection.execute(
+        insert(log_state).values(id=1, size=state.size, root=state.root, frontier=state.frontier)
+    )
+
+
+def read_state(connection: Connection, *, lock: bool = False) -> LogState:
+    """Read the log's state, and with `lock` hold it until the transaction ends."""
+    statement = select(log_state.c.size, log_state.c.root, log_state.c.frontier)
+    row = connection.execute(statement.with_for_update() if lock else statement).one_or_none()
+    if row is None:
+        raise LedgerCorrupt("The log has no state.")
+    return LogState(row.size, row.root, row.frontier)
+
+
+def advance_state(connection: Connection, old: LogState, new: LogState) -> None:
+    """Swap the log's state if it is still the old one.
+
+    *Raises*: LedgerUnavailable where another sequencer was faster; nothing is lost by it.
+    """
+    result = connection.execute(
+        update(log_state)
+        .where(log_state.c.id == 1, log_state.c.size == old.size, log_state.c.root == old.root)
+        .values(size=new.size, root=new.root, frontier=new.frontier)
+    )
+    if result.rowcount != 1:
+        raise LedgerUnavailable("Another sequencer advanced the log.")
+
+
+def insert_checkpoint(
+    connection: Connection, size: int, note: str, published_at: datetime
+) -> None:
+    """Publish the one checkpoint of a size."""
+    connection.execute(
+        insert(log_checkpoint).values(size=size, note=note, published_at=published_at)
+    )
+
+
+def find_checkpoint(connection: Connection, at_least: int = 0) -> tuple[int, str] | None:
+    """Find the newest published checkpoint that covers `at_least` entries: size and note."""
+    row = connection.execute(
+        select(log_checkpoint.c.size, log_checkpoint.c.note)
+        .where(log_checkpoint.c.size >= at_least)
+        .order_by(log_checkpoint.c.size.desc())
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else (row.size, row.note)
+
+
+def stream_checkpoints(connection: Connection) -> Iterator[tuple[int, str]]:
+    """Stream size and note of every published checkpoint."""
+    statement = select(log_checkpoint.c.size, log_checkpoint.c.note)
+    for row in connection.execute(statement.order_by(log_checkpoint.c.size)):
+        yield row.size, row.note
+
+
+def count_pending(connection: Connection) -> int:
+    """Count accepted events without an index."""
+    statement = select(func.count()).select_from(event).where(event.c.entry_index.is_(None))
+    return int(connection.execute(statement).scalar_one())

@@ -1,0 +1,107 @@
+"""Statements about incidents: the derived state of what was reported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import insert, select, update
+
+from ledger.incident.lifecycle import State
+from ledger.store.tables import event, incident
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import Row
+    from sqlalchemy.engine import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class StoredIncident:
+    """An incident's derived state. `account` and the mass are set only while it counts.
+
+    *Units*: `mass` in forward-decayed micro-units, days since 1970-01-01.
+    """
+
+    id: str
+    platform: int
+    state: State
+    reported_index: int
+    changed_index: int
+    account: int | None = None
+    half_life: int = 0
+    mass: int = 0
+    count: int = 0
+    level_a: int = 0
+    first_day: int = 0
+    last_day: int = 0
+
+
+def _incident(row: Row[tuple[object, ...]]) -> StoredIncident:
+    fields = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row by column
+    fields["state"] = State(fields["state"])
+    return StoredIncident(**fields)
+
+
+def _values(stored: StoredIncident) -> dict[str, object]:
+    return {
+        "id": stored.id,
+        "platform": stored.platform,
+        "state": stored.state.value,
+        "reported_index": stored.reported_index,
+        "changed_index": stored.changed_index,
+        "account": stored.account,
+        "half_life": stored.half_life,
+        "mass": stored.mass,
+        "count": stored.count,
+        "level_a": stored.level_a,
+        "first_day": stored.first_day,
+        "last_day": stored.last_day,
+    }
+
+
+def find_incident(connection: Connection, incident_id: str) -> StoredIncident | None:
+    """Find an incident that the sequencer has seen."""
+    row = connection.execute(
+        select(incident).where(incident.c.id == incident_id)
+    ).one_or_none()
+    return None if row is None else _incident(row)
+
+
+def insert_incident(connection: Connection, new: StoredIncident) -> None:
+    """Insert one incident."""
+    connection.execute(insert(incident).values(_values(new)))
+
+
+def replace_incident(connection: Connection, changed: StoredIncident) -> None:
+    """Write an incident's next state over the present one."""
+    connection.execute(
+        update(incident).where(incident.c.id == changed.id).values(_values(changed))
+    )
+
+
+def select_account_incidents(connection: Connection, account: int) -> list[StoredIncident]:
+    """Give the incidents that count against an account."""
+    return [
+        _incident(row)
+        for row in connection.execute(select(incident).where(incident.c.account == account))
+    ]
+
+
+def select_incidents(connection: Connection) -> list[StoredIncident]:
+    """Give every incident by its report's index."""
+    statement = select(incident).order_by(incident.c.reported_index)
+    return [_incident(row) for row in connection.execute(statement)]
+
+
+def select_due(connection: Connection, now: datetime, limit: int) -> list[str]:
+    """Give the ids of held incidents whose notice window has passed, oldest first."""
+    statement = (
+        select(incident.c.id)
+        .join(event, event.c.entry_index == incident.c.reported_index)
+        .where(incident.c.state == State.HELD.value, event.c.active_from <= now)
+        .order_by(event.c.active_from)
+        .limit(limit)
+    )
+    return list(connection.execute(statement).scalars())

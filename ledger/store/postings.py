@@ -1,0 +1,260 @@
+"""Statements about the inverted index: identifiers, edges, postings, multiplicities.
+
+Adding is incremental; taking back recomputes the account's rows from the incidents that remain,
+so that the state equals one in which the incident never was. A report touches the rows of its
+own account and tokens only. Counts of bindings and buckets follow the latest active event.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import bindparam, delete, insert, select, text
+
+from ledger.store.tables import edge, identifier, multiplicity, posting
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    from sqlalchemy.engine import Connection
+
+    from ledger.store.incidents import StoredIncident
+
+
+@dataclass(frozen=True, slots=True)
+class TokenClaim:
+    """One identifier as an event bound it: lookup key and the stable codes of its claims."""
+
+    key: bytes
+    kind: int
+    binding: int
+    bucket: int
+
+
+_UPSERT_POSTING = text("""
+    INSERT INTO posting (identifier, account, platform, half_life, mass, count, disputed,
+                         level_a, binding, first_day, last_day)
+    VALUES (:identifier, :account, :platform, :half_life, :mass, :count, 0,
+            :level_a, :binding, :first_day, :last_day)
+    ON CONFLICT (identifier, account, platform, half_life) DO UPDATE SET
+        mass = posting.mass + excluded.mass,
+        count = posting.count + excluded.count,
+        level_a = posting.level_a + excluded.level_a,
+        first_day = CASE WHEN excluded.first_day < posting.first_day
+                         THEN excluded.first_day ELSE posting.first_day END,
+        last_day = CASE WHEN excluded.last_day > posting.last_day
+                        THEN excluded.last_day ELSE posting.last_day END
+""")
+_REBIND = text("""
+    UPDATE posting SET binding = :binding
+    WHERE identifier = :identifier AND account = :account AND binding <> :binding
+""")
+_UPSERT_MULTIPLICITY = text("""
+    INSERT INTO multiplicity (identifier, platform, accounts, bucket, bucket_index)
+    VALUES (:identifier, :platform, :added, :bucket, :bucket_index)
+    ON CONFLICT (identifier, platform) DO UPDATE SET
+        accounts = multiplicity.accounts + excluded.accounts,
+        bucket = CASE WHEN excluded.bucket_index > multiplicity.bucket_index
+                      THEN excluded.bucket ELSE multiplicity.bucket END,
+        bucket_index = CASE WHEN excluded.bucket_index > multiplicity.bucket_index
+                            THEN excluded.bucket_index ELSE multiplicity.bucket_index END
+""")
+_LATEST_EDGE = text("""
+    SELECT declared, event_index FROM edge
+    WHERE identifier = :identifier AND platform = :platform
+    ORDER BY event_index DESC LIMIT 1
+""")
+_EMPTY = text("""
+    DELETE FROM multiplicity WHERE identifier = :identifier AND platform = :platform
+""")
+_LEAVE = text("""
+    UPDATE multiplicity SET accounts = accounts - :left, bucket = :bucket,
+                            bucket_index = :bucket_index
+    WHERE identifier = :identifier AND platform = :platform
+""")
+
+
+def find_identifiers(connection: Connection, keys: Collection[bytes]) -> dict[bytes, int]:
+    """Find the row ids of lookup keys."""
+    rows = connection.execute(
+        select(identifier.c.token, identifier.c.id).where(identifier.c.token.in_(keys))
+    )
+    return {bytes(row.token): row.id for row in rows}
+
+
+def insert_identifiers(connection: Connection, kinds: Mapping[bytes, int]) -> None:
+    """Insert lookup keys that aren't there yet."""
+    rows = [{"token": key, "kind": kind} for key, kind in kinds.items()]
+    if rows:
+        connection.execute(insert(identifier), rows)
+
+
+def add_incident(
+    connection: Connection, added: StoredIncident, bound: Mapping[int, TokenClaim]
+) -> None:
+    """Let an incident count against its account and under its tokens.
+
+    *Shape*: `bound` gives the claim of each identifier by row id. Incremental: masses and counts
+    are added; binding and bucket follow the event with the highest index.
+    """
+    account = added.account
+    at = {"account": account, "platform": added.platform}
+    latest = {
+        row.identifier: row
+        for row in connection.execute(
+            select(edge)
+            .where(
+                edge.c.identifier.in_(bound),
+                edge.c.platform == added.platform,
+                edge.c.account == account,
+            )
+            .order_by(edge.c.event_index)
+        )
+    }
+    index = added.reported_index
+    bindings = {
+        i: latest[i].binding if i in latest and latest[i].event_index > index else claim.binding
+        for i, claim in bound.items()
+    }
+    rows = [_mass_row(added, account, 0)]
+    rows += [_mass_row(added, i, binding) for i, binding in bindings.items()]
+    connection.execute(_UPSERT_POSTING, rows)
+    if not bound:
+        return
+    connection.execute(
+        _REBIND,
+        [{"identifier": i, "account": account, "binding": b} for i, b in bindings.items()],
+    )
+    connection.execute(
+        insert(edge),
+        [
+            at
+            | {
+                "identifier": i,
+                "event_index": index,
+                "binding": claim.binding,
+                "declared": claim.bucket,
+            }
+            for i, claim in bound.items()
+        ],
+    )
+    connection.execute(
+        _UPSERT_MULTIPLICITY,
+        [
+            {
+                "identifier": i,
+                "platform": added.platform,
+                "added": 0 if i in latest else 1,
+                "bucket": claim.bucket,
+                "bucket_index": index,
+            }
+            for i, claim in bound.items()
+        ],
+    )
+
+
+def remove_incident(
+    connection: Connection,
+    removed: StoredIncident,
+    tokens: Collection[int],
+    remaining: Sequence[StoredIncident],
+) -> set[int]:
+    """Let an incident count no more and give the tokens that its account left altogether.
+
+    *Shape*: `removed` as it stood while it counted, the row ids of its tokens, and the other
+    incidents that count against the account.
+    """
+    account = removed.account
+    of_account = (posting.c.account == account) & posting.c.identifier.in_([account, *tokens])
+    of_event = (edge.c.platform == removed.platform) & edge.c.identifier.in_(tokens)
+    connection.execute(delete(edge).where(of_event, edge.c.event_index == removed.reported_index))
+    connection.execute(delete(posting).where(of_account))
+    by_index = {one.reported_index: one for one in remaining}
+    edges = connection.execute(
+        select(edge.c.identifier, edge.c.event_index, edge.c.binding)
+        .where(of_event, edge.c.event_index.in_(list(by_index)))
+        .order_by(edge.c.event_index)
+    ).all()
+    latest = {row.identifier: row.binding for row in edges}
+    rows = [_mass_row(one, account, 0) for one in remaining]
+    rows += [
+        _mass_row(by_index[row.event_index], row.identifier, latest[row.identifier])
+        for row in edges
+    ]
+    if rows:
+        connection.execute(_UPSERT_POSTING, rows)
+    return set(tokens) - set(latest)
+
+
+def _mass_row(one: StoredIncident, identifier_id: int | None, binding: int) -> dict[str, object]:
+    return {
+        "identifier": identifier_id,
+        "account": one.account,
+        "platform": one.platform,
+        "half_life": one.half_life,
+        "mass": one.mass,
+        "count": one.count,
+        "level_a": one.level_a,
+        "binding": binding,
+        "first_day": one.first_day,
+        "last_day": one.last_day,
+    }
+
+
+def recount_tokens(
+    connection: Connection, platform: int, tokens: Collection[int], left: Collection[int]
+) -> None:
+    """Recount a platform's multiplicities on tokens that lost an edge.
+
+    *Shape*: `left` are the tokens that the account left altogether.
+    """
+    for token in tokens:
+        at = {"identifier": token, "platform": platform}
+        last = connection.execute(_LATEST_EDGE, at).one_or_none()
+        if last is None:
+            connection.execute(_EMPTY, at)
+            continue
+        changed = {"bucket": last.declared, "bucket_index": last.event_index}
+        connection.execute(_LEAVE, at | changed | {"left": int(token in left)})
+
+
+def forget_identifiers(connection: Connection, candidates: Collection[int]) -> None:
+    """Delete identifiers that no posting refers to any more: a kept key would be a trace."""
+    used = select(posting.c.identifier).where(posting.c.identifier == identifier.c.id)
+    connection.execute(
+        delete(identifier).where(identifier.c.id.in_(candidates), ~used.exists())
+    )
+
+
+_POSTINGS = """
+    SELECT 'posting', t.token, t.kind, a.token, p.platform, p.half_life, p.mass, p.count,
+           p.disputed, p.level_a, p.binding, p.first_day, p.last_day
+    FROM posting p JOIN identifier t ON t.id = p.identifier JOIN identifier a ON a.id = p.account
+"""
+_EDGES = """
+    SELECT 'edge', t.token, t.kind, a.token, e.platform, e.event_index, e.binding, e.declared
+    FROM edge e JOIN identifier t ON t.id = e.identifier JOIN identifier a ON a.id = e.account
+"""
+_MULTIPLICITIES = """
+    SELECT 'multiplicity', t.token, t.kind, m.platform, m.accounts, m.bucket, m.bucket_index
+    FROM multiplicity m JOIN identifier t ON t.id = m.identifier
+"""
+_IDENTIFIERS = "SELECT 'identifier', t.token, t.kind FROM identifier t"
+
+
+def stream_index(connection: Connection) -> Iterator[tuple[object, ...]]:
+    """Stream the whole index with tokens in the place of row ids, for comparison."""
+    for statement in (_POSTINGS, _EDGES, _MULTIPLICITIES, _IDENTIFIERS):
+        for row in connection.execute(text(statement)):
+            yield tuple(bytes(v) if isinstance(v, memoryview) else v for v in row)
+
+
+def find_token_incidents(connection: Connection, key: bytes) -> list[int]:
+    """Give the report indexes under one lookup key, for naming what a difference concerns."""
+    statement = (
+        select(edge.c.event_index)
+        .join(identifier, identifier.c.id == edge.c.identifier)
+        .where(identifier.c.token == bindparam("key"))
+    )
+    return list(connection.execute(statement, {"key": key}).scalars())

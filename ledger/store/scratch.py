@@ -1,0 +1,27 @@
+"""An empty database in memory that an audit derives everything in once more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import insert, select
+
+from ledger.store.engine import Database, open_database
+from ledger.store.tables import METADATA, platform
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
+
+def open_scratch() -> Database:
+    """Open an empty database in memory with every table and no foreign key in force."""
+    database = open_database("sqlite://")
+    METADATA.create_all(database.engine)
+    return database
+
+
+def copy_platforms(source: Connection, target: Connection) -> None:
+    """Copy the members, whose tag keys the entries need."""
+    rows = [dict(row._mapping) for row in source.execute(select(platform))]  # noqa: SLF001
+    if rows:
+        target.execute(insert(platform), rows)

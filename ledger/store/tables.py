@@ -1,0 +1,332 @@
+"""The tables of the ledger as SQLAlchemy Core metadata, which Alembic compares with the migrations.
+
+It knows columns, keys and indexes. It holds no ORM class, and instants are stored as whole
+microseconds since 1970 in UTC, so that both databases keep them exactly.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.types import TypeDecorator
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Dialect
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+METADATA = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite gives a rowid only to a column of exactly this type.
+_RowId = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def to_microseconds(instant: datetime) -> int:
+    """Give an aware instant as whole microseconds since 1970-01-01T00:00Z."""
+    return (instant - EPOCH) // _MICROSECOND
+
+
+def from_microseconds(value: int) -> datetime:
+    """Give the instant of `to_microseconds` back, in UTC."""
+    return EPOCH + timedelta(microseconds=value)
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware instant, stored as microseconds since 1970 in UTC."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(
+        self, value: datetime | None, dialect: Dialect
+    ) -> int | None:
+        """Turn an aware instant into its integer."""
+        del dialect
+        return None if value is None else to_microseconds(value)
+
+    def process_result_value(
+        self, value: int | None, dialect: Dialect
+    ) -> datetime | None:
+        """Turn the integer into the aware instant."""
+        del dialect
+        return None if value is None else from_microseconds(value)
+
+
+# What this ledger is. One row.
+ledger_identity = Table(
+    "ledger_identity",
+    METADATA,
+    Column("id", SmallInteger, primary_key=True),
+    Column("origin", String(200), nullable=False),
+    Column("jurisdiction", String(20), nullable=False),
+    Column("sandbox", Boolean, nullable=False),
+    Column("created_at", Instant, nullable=False),
+)
+
+policy = Table(
+    "policy",
+    METADATA,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("body", Text, nullable=False),
+    Column("published_at", Instant, nullable=False),
+)
+
+# Platform 0 is the ledger itself: it signs the clock's and the operator's statements.
+platform = Table(
+    "platform",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("uri", String(200), nullable=False, unique=True),
+    Column("name", String(200), nullable=False),
+    Column("group_name", String(200), nullable=False),
+    Column("jurisdictions", Text, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("tag_key", LargeBinary, nullable=False),
+    Column("tag_key_wrap", LargeBinary, nullable=False),
+    Column("enrolled_at", Instant, nullable=False),
+)
+
+platform_key = Table(
+    "platform_key",
+    METADATA,
+    Column("kid", String(64), primary_key=True),
+    Column("platform", Integer, ForeignKey("platform.id"), nullable=False, index=True),
+    Column("algorithm", String(10), nullable=False),
+    Column("jwk", Text, nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("not_before", Instant, nullable=False),
+    Column("not_after", Instant),
+)
+
+client_assertion = Table(
+    "client_assertion",
+    METADATA,
+    Column("platform", Integer, ForeignKey("platform.id"), nullable=False),
+    Column("jti", String(128), nullable=False),
+    Column("expires_at", Instant, nullable=False, index=True),
+    PrimaryKeyConstraint("platform", "jti"),
+)
+
+# Signed statements in the order in which they were accepted. `txn` is set on reports only, so
+# that one platform reports one case once.
+event = Table(
+    "event",
+    METADATA,
+    Column("id", _RowId, primary_key=True),
+    Column("platform", Integer, ForeignKey("platform.id"), nullable=False),
+    Column("jti", String(128), nullable=False),
+    Column("txn", String(128)),
+    Column("incident", String(40), nullable=False),
+    Column("op", SmallInteger, nullable=False),
+    Column("kid", String(64), nullable=False),
+    Column("received_at", Instant, nullable=False),
+    Column("response_until", Instant),
+    Column("active_from", Instant),
+    Column("entry_index", BigInteger, unique=True),
+    UniqueConstraint("platform", "jti"),
+    UniqueConstraint("platform", "txn"),
+    Index("ix_event_incident", "incident"),
+    Index(
+        "ix_event_pending",
+        "id",
+        sqlite_where=text("entry_index IS NULL"),
+        postgresql_where=text("entry_index IS NULL"),
+    ),
+)
+
+# The erasable part: without it an entry keeps its place and its commitment, and says nothing.
+event_content = Table(
+    "event_content",
+    METADATA,
+    Column(
+        "event", _RowId, ForeignKey("event.id"), primary_key=True, autoincrement=False
+    ),
+    Column("token", LargeBinary, nullable=False),
+    Column("entry_key", LargeBinary, nullable=False),
+    Column("salt", LargeBinary, nullable=False),
+)
+
+log_entry = Table(
+    "log_entry",
+    METADATA,
+    Column("index", BigInteger, primary_key=True, autoincrement=False),
+    Column("entry", LargeBinary, nullable=False),
+    Column("leaf_hash", LargeBinary, nullable=False),
+)
+
+log_state = Table(
+    "log_state",
+    METADATA,
+    Column("id", SmallInteger, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("root", LargeBinary, nullable=False),
+    Column("frontier", LargeBinary, nullable=False),
+)
+
+log_checkpoint = Table(
+    "log_checkpoint",
+    METADATA,
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    Column("note", Text, nullable=False),
+    Column("published_at", Instant, nullable=False),
+)
+
+# From here to `multiplicity`: derived from the entries in log order, by the sequencer alone.
+identifier = Table(
+    "identifier",
+    METADATA,
+    Column("id", _RowId, primary_key=True),
+    Column("token", LargeBinary, nullable=False, unique=True),
+    Column("kind", SmallInteger, nullable=False),
+)
+
+incident = Table(
+    "incident",
+    METADATA,
+    Column("id", String(40), primary_key=True),
+    Column("platform", Integer, ForeignKey("platform.id"), nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("reported_index", BigInteger, nullable=False, unique=True),
+    Column("changed_index", BigInteger, nullable=False),
+    Column("account", _RowId),
+    Column("half_life", SmallInteger, nullable=False),
+    Column("mass", BigInteger, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("level_a", SmallInteger, nullable=False),
+    Column("first_day", Integer, nullable=False),
+    Column("last_day", Integer, nullable=False),
+    Index("ix_incident_account", "account"),
+    Index(
+        "ix_incident_held",
+        "id",
+        sqlite_where=text("state = 'held'"),
+        postgresql_where=text("state = 'held'"),
+    ),
+)
+
+edge = Table(
+    "edge",
+    METADATA,
+    Column("identifier", _RowId, nullable=False),
+    Column("platform", Integer, nullable=False),
+    Column("event_index", BigInteger, nullable=False),
+    Column("account", _RowId, nullable=False),
+    Column("binding", SmallInteger, nullable=False),
+    Column("declared", SmallInteger, nullable=False),
+    PrimaryKeyConstraint("identifier", "platform", "event_index"),
+    sqlite_with_rowid=False,
+)
+
+posting = Table(
+    "posting",
+    METADATA,
+    Column("identifier", _RowId, nullable=False),
+    Column("account", _RowId, nullable=False),
+    Column("platform", Integer, nullable=False),
+    Column("half_life", SmallInteger, nullable=False),
+    Column("mass", BigInteger, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("disputed", Integer, nullable=False),
+    Column("level_a", Integer, nullable=False),
+    Column("binding", SmallInteger, nullable=False),
+    Column("first_day", Integer, nullable=False),
+    Column("last_day", Integer, nullable=False),
+    PrimaryKeyConstraint("identifier", "account", "platform", "half_life"),
+    sqlite_with_rowid=False,
+)
+
+multiplicity = Table(
+    "multiplicity",
+    METADATA,
+    Column("identifier", _RowId, nullable=False),
+    Column("platform", Integer, nullable=False),
+    Column("accounts", Integer, nullable=False),
+    Column("bucket", SmallInteger, nullable=False),
+    Column("bucket_index", BigInteger, nullable=False),
+    PrimaryKeyConstraint("identifier", "platform"),
+    sqlite_with_rowid=False,
+)
+
+# Who asked, for which order and purpose, when, and what was answered.
+assessment = Table(
+    "assessment",
+    METADATA,
+    Column("id", String(40), primary_key=True),
+    Column("platform", Integer, ForeignKey("platform.id"), nullable=False),
+    Column("assessed_at", Instant, nullable=False),
+    Column("purpose", String(40), nullable=False),
+    Column("order_commitment", String(100), nullable=False),
+    Column("account", LargeBinary, nullable=False),
+    Column("identifiers", LargeBinary, nullable=False),
+    Column("log_size", BigInteger, nullable=False),
+    Column("policy_version", Integer, nullable=False),
+    Column("score", Integer, nullable=False),
+    Column("answer", Text, nullable=False),
+    Column("idempotency_key", String(128)),
+    Column("request_hash", LargeBinary, nullable=False),
+    UniqueConstraint("platform", "idempotency_key"),
+    sqlite_with_rowid=False,
+)
+
+assessed_order = Table(
+    "assessed_order",
+    METADATA,
+    Column("platform", Integer, nullable=False),
+    Column("order_commitment", String(100), nullable=False),
+    Column("account", LargeBinary, nullable=False),
+    Column("identifiers", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("platform", "order_commitment"),
+    sqlite_with_rowid=False,
+)
+
+assessment_outcome = Table(
+    "assessment_outcome",
+    METADATA,
+    Column("id", String(40), primary_key=True),
+    Column(
+        "assessment",
+        String(40),
+        ForeignKey("assessment.id"),
+        nullable=False,
+        index=True,
+    ),
+    Column("platform", Integer, ForeignKey("platform.id"), nullable=False),
+    Column("recorded_at", Instant, nullable=False),
+    Column("action", String(40), nullable=False),
+    Column("decided_by", String(20), nullable=False),
+    Column("merchant_heard", Boolean, nullable=False),
+    Column("listing_compared", Boolean, nullable=False),
+    Column("reversed_on_appeal", Boolean, nullable=False),
+    Column("loss_minor", BigInteger),
+    Column("loss_currency", String(3)),
+    Column("idempotency_key", String(128)),
+    Column("request_hash", LargeBinary, nullable=False),
+    UniqueConstraint("platform", "idempotency_key"),
+)
