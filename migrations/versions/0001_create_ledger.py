@@ -351,6 +351,12 @@ def _protect_entries() -> None:
                 f"CREATE TRIGGER log_entry_no_{verb.lower()} BEFORE {verb} ON log_entry "
                 "BEGIN SELECT RAISE(ABORT, 'log entries never change'); END"
             )
+        # REPLACE deletes the row in its way without firing any DELETE trigger.
+        op.execute(
+            "CREATE TRIGGER log_entry_no_replace BEFORE INSERT ON log_entry "
+            'WHEN EXISTS (SELECT 1 FROM log_entry WHERE "index" = NEW."index") '
+            "BEGIN SELECT RAISE(ABORT, 'log entries never change'); END"
+        )
         return
     op.execute(
         "CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS "

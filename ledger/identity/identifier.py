@@ -1,0 +1,238 @@
+"""Blinded identifiers and account pseudonyms: their text, their codes, their lookup keys.
+
+It knows bytes and canonical forms. It never sees a phone number, except in `demo_token`, which
+exists for sandbox ledgers. Every value here is personal data.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Self
+
+from ledger.errors import InvalidIdentifier
+
+if TYPE_CHECKING:
+    from datetime import date
+
+TOKEN_BYTES = 32
+EPOCH_MAX = 65_535
+_TEXT = re.compile(r"bcl1\.(0|[1-9][0-9]{0,4})\.([a-z]{2,8})\.([A-Za-z0-9_-]{43})", re.ASCII)
+
+# The field and the constants of edwards25519 and ristretto255 (RFC 9496 §4.1).
+_P = 2**255 - 19
+_D = 37095705934669439343138083508754565189542113879843219016388785533085940283555
+_SQRT_M1 = 19681161376707505956807079304988542015446066515923890162744021073123829784752
+
+
+class Kind(StrEnum):
+    """What two accounts may share, in the order in which links are multiplied."""
+
+    NID = "nid"
+    PAY = "pay"
+    DEVICE = "device"
+    EMAIL = "email"
+    PHONE = "phone"
+    ADDR = "addr"
+
+    @property
+    def code(self) -> int:
+        """The stable number of this kind in the database; 0 is an account."""
+        return _KIND_CODES[self]
+
+    @classmethod
+    def from_code(cls, code: int) -> Self:
+        """Give the kind of a code."""
+        return cls(_KINDS[code])
+
+
+_KIND_CODES = {kind: code for code, kind in enumerate(Kind, 1)}
+_KINDS = {code: kind for kind, code in _KIND_CODES.items()}
+
+
+class Binding(StrEnum):
+    """How a platform knows that an identifier belongs to the account."""
+
+    NONE = "none"
+    OBSERVED = "observed"
+    OTP = "otp"
+    PSP = "psp"
+    REAL_NAME = "real_name"
+
+    @property
+    def code(self) -> int:
+        """The stable number of this binding in the database."""
+        return _BINDING_CODES[self]
+
+    @classmethod
+    def from_code(cls, code: int) -> Self:
+        """Give the binding of a code."""
+        return cls(_BINDINGS[code])
+
+
+_BINDING_CODES = {binding: code for code, binding in enumerate(Binding)}
+_BINDINGS = {code: binding for binding, code in _BINDING_CODES.items()}
+
+
+class Bucket(StrEnum):
+    """How many of its accounts a platform sees on one identifier."""
+
+    ONE = "1"
+    FEW = "2-4"
+    SEVERAL = "5-9"
+    MANY = "10-49"
+    CROWD = "50-499"
+    MASS = "500+"
+
+    @property
+    def lower(self) -> int:
+        """The smallest number of accounts in this bucket."""
+        return _BOUNDS[self][0]
+
+    @property
+    def upper(self) -> int | None:
+        """The largest number of accounts in this bucket, or None where there is none."""
+        return _BOUNDS[self][1]
+
+    @property
+    def code(self) -> int:
+        """The stable number of this bucket in the database."""
+        return _BUCKET_CODES[self]
+
+    @classmethod
+    def from_code(cls, code: int) -> Self:
+        """Give the bucket of a code."""
+        return cls(_BUCKETS[code])
+
+
+_BOUNDS: dict[Bucket, tuple[int, int | None]] = {
+    Bucket.ONE: (1, 1),
+    Bucket.FEW: (2, 4),
+    Bucket.SEVERAL: (5, 9),
+    Bucket.MANY: (10, 49),
+    Bucket.CROWD: (50, 499),
+    Bucket.MASS: (500, None),
+}
+_BUCKET_CODES = {bucket: code for code, bucket in enumerate(Bucket)}
+_BUCKETS = {code: bucket for bucket, code in _BUCKET_CODES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Identifier:
+    """A kind, an epoch and the 32-byte blinded token."""
+
+    kind: Kind
+    epoch: int
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRef:
+    """One buyer account at one platform: its issuer and the platform's pseudonym for it."""
+
+    iss: str
+    sub: str
+
+
+@dataclass(frozen=True, slots=True)
+class IdentifierClaim:
+    """An identifier as a platform bound it to an account."""
+
+    identifier: Identifier
+    binding: Binding
+    verified_on: date | None
+    accounts_here: Bucket
+
+
+def parse_identifier(text: str) -> Identifier:
+    """Parse `bcl1.<epoch>.<kind>.<43 characters base64url>`.
+
+    *Raises*: InvalidIdentifier unless the text is the canonical one of its value.
+    """
+    match = _TEXT.fullmatch(text)
+    if match is None or match[2] not in Kind or int(match[1]) > EPOCH_MAX:
+        raise InvalidIdentifier("An identifier isn't of the form bcl1.<epoch>.<kind>.<token>.")
+    identifier = Identifier(
+        Kind(match[2]), int(match[1]), base64.urlsafe_b64decode(f"{match[3]}=")
+    )
+    if render_identifier(identifier) != text:
+        raise InvalidIdentifier("An identifier's token isn't in canonical base64url.")
+    return identifier
+
+
+def render_identifier(identifier: Identifier) -> str:
+    """Render an identifier as its one text."""
+    token = base64.urlsafe_b64encode(identifier.value).rstrip(b"=").decode()
+    return f"bcl1.{identifier.epoch}.{identifier.kind.value}.{token}"
+
+
+def check_epoch(identifier: Identifier, *, sandbox: bool) -> None:
+    """Check that an identifier may be used in this ledger.
+
+    Epoch 0 is for sandbox ledgers and for nothing else; from epoch 1 on the token is the
+    canonical encoding of a ristretto255 element other than the identity (RFC 9496 §4.3.1).
+    *Raises*: InvalidIdentifier.
+    """
+    if (identifier.epoch == 0) != sandbox:
+        raise InvalidIdentifier("An identifier's epoch isn't accepted by this ledger.")
+    if identifier.epoch and not _is_element(identifier.value):
+        raise InvalidIdentifier("An identifier's token isn't a ristretto255 element.")
+
+
+def _is_element(encoded: bytes) -> bool:
+    """Decode as in RFC 9496 §4.3.1; the value is public, so time may depend on it."""
+    s = int.from_bytes(encoded, "little")
+    if s >= _P or s & 1 or s == 0:
+        return False
+    ss = s * s % _P
+    u1 = (1 - ss) % _P
+    u2 = (1 + ss) % _P
+    u2_sqr = u2 * u2 % _P
+    v = (-(_D * u1 * u1) - u2_sqr) % _P
+    was_square, inverse = _invert_sqrt(v * u2_sqr % _P)
+    den_x = inverse * u2 % _P
+    den_y = inverse * den_x * v % _P
+    x = 2 * s * den_x % _P
+    x = _P - x if x & 1 else x
+    y = u1 * den_y % _P
+    t = x * y % _P
+    return was_square and not t & 1 and y != 0
+
+
+def _invert_sqrt(v: int) -> tuple[bool, int]:
+    """Compute 1/sqrt(v) where it exists (SQRT_RATIO_M1 of RFC 9496 §4.2 with u = 1)."""
+    r = pow(v, 3, _P) * pow(pow(v, 7, _P), (_P - 5) // 8, _P) % _P
+    check = v * r * r % _P
+    correct = check == 1
+    flipped = check == _P - 1
+    flipped_i = check == (-_SQRT_M1) % _P
+    if flipped or flipped_i:
+        r = r * _SQRT_M1 % _P
+    return correct or flipped, _P - r if r & 1 else r
+
+
+def demo_token(kind: Kind, canonical: str) -> Identifier:
+    """Make an epoch-0 token, which sandbox ledgers take before real blinding exists.
+
+    Anybody can compute it from the plain value: never use it for people.
+    """
+    x = b"bcl/v1\x00" + kind.value.encode() + b"\x00" + canonical.encode()
+    key = hashlib.sha256(b"bcl/v1/demo").digest()
+    return Identifier(kind, 0, hmac.digest(key, x, "sha256"))
+
+
+def lookup_key(index_key: bytes, identifier: Identifier) -> bytes:
+    """Give the key under which an identifier is stored: HMAC-SHA256(K, kind 00 token)."""
+    return hmac.digest(
+        index_key, identifier.kind.value.encode() + b"\x00" + identifier.value, "sha256"
+    )
+
+
+def account_key(index_key: bytes, account: AccountRef) -> bytes:
+    """Give the key under which an account is stored: HMAC-SHA256(K, "acct" 00 iss 00 sub)."""
+    name = b"acct\x00" + account.iss.encode() + b"\x00" + account.sub.encode()
+    return hmac.digest(index_key, name, "sha256")

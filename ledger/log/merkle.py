@@ -1,0 +1,181 @@
+"""The Merkle tree of RFC 6962 over SHA-256: roots, frontiers, proofs and their verification.
+
+A frontier is the concatenation of the roots of the perfect subtrees of a size, largest first:
+all that appending needs to know. Verification returns nothing or raises.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from ledger.errors import InvalidProof
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HASH_BYTES = 32
+EMPTY_ROOT = hashlib.sha256(b"").digest()
+_sha256 = hashlib.sha256
+
+
+def leaf_hash(entry: bytes) -> bytes:
+    """Hash an entry: SHA-256(00 ‖ entry). *Source*: RFC 6962 §2.1."""
+    return _sha256(b"\x00" + entry).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """Hash an inner node: SHA-256(01 ‖ left ‖ right). *Source*: RFC 6962 §2.1."""
+    return _sha256(b"\x01" + left + right).digest()
+
+
+def extend_frontier(size: int, frontier: bytes, leaf_hashes: Sequence[bytes]) -> bytes:
+    """Give the frontier after some more leaves.
+
+    *Raises*: InvalidProof where the frontier isn't one of `size`.
+    """
+    if len(frontier) != HASH_BYTES * size.bit_count():
+        raise InvalidProof("The frontier doesn't fit the size.")
+    starts = range(0, len(frontier), HASH_BYTES)
+    peaks = [frontier[start : start + HASH_BYTES] for start in starts]
+    for hashed in leaf_hashes:
+        carry = size
+        while carry & 1:
+            hashed = _sha256(b"\x01" + peaks.pop() + hashed).digest()  # noqa: PLW2901
+            carry >>= 1
+        peaks.append(hashed)
+        size += 1
+    return b"".join(peaks)
+
+
+def frontier_root(size: int, frontier: bytes) -> bytes:
+    """Give the root of a frontier. *Raises*: InvalidProof where it doesn't fit the size."""
+    if len(frontier) != HASH_BYTES * size.bit_count():
+        raise InvalidProof("The frontier doesn't fit the size.")
+    if size == 0:
+        return EMPTY_ROOT
+    root = frontier[-HASH_BYTES:]
+    for start in range(len(frontier) - 2 * HASH_BYTES, -1, -HASH_BYTES):
+        root = node_hash(frontier[start : start + HASH_BYTES], root)
+    return root
+
+
+def root_hash(leaf_hashes: Sequence[bytes]) -> bytes:
+    """Give the root over some leaves. *Source*: RFC 6962 §2.1."""
+    return frontier_root(len(leaf_hashes), extend_frontier(0, b"", leaf_hashes))
+
+
+def _split(size: int) -> int:
+    """Give the largest power of two smaller than a size of two or more."""
+    return 1 << (size - 1).bit_length() - 1
+
+
+def inclusion_proof(leaf_hashes: Sequence[bytes], index: int) -> tuple[bytes, ...]:
+    """Prove the leaf at an index under the root over all, leaf's sibling first.
+
+    *Source*: RFC 6962 §2.1.1. *Raises*: InvalidProof where there is no such leaf.
+    """
+    if not 0 <= index < len(leaf_hashes):
+        raise InvalidProof("The index lies outside the tree.")
+    proof = []
+    start, stop = 0, len(leaf_hashes)
+    while stop - start > 1:
+        middle = start + _split(stop - start)
+        if index < middle:
+            proof.append(root_hash(leaf_hashes[middle:stop]))
+            stop = middle
+        else:
+            proof.append(root_hash(leaf_hashes[start:middle]))
+            start = middle
+    return tuple(reversed(proof))
+
+
+def consistency_proof(leaf_hashes: Sequence[bytes], size1: int) -> tuple[bytes, ...]:
+    """Prove that the tree of the first `size1` leaves is a prefix of the tree over all.
+
+    *Source*: RFC 6962 §2.1.2. *Raises*: InvalidProof for sizes below one or beyond the tree.
+    """
+    if not 0 < size1 <= len(leaf_hashes):
+        raise InvalidProof("The first size lies outside the tree.")
+    proof = []
+    start, stop, whole = 0, len(leaf_hashes), True
+    while stop - start != size1 - start:
+        middle = start + _split(stop - start)
+        if size1 <= middle:
+            proof.append(root_hash(leaf_hashes[middle:stop]))
+            stop = middle
+        else:
+            proof.append(root_hash(leaf_hashes[start:middle]))
+            start, whole = middle, False
+    if not whole:
+        proof.append(root_hash(leaf_hashes[start:stop]))
+    return tuple(reversed(proof))
+
+
+def _check_lengths(hashes: Sequence[bytes]) -> None:
+    if any(len(one) != HASH_BYTES for one in hashes):
+        raise InvalidProof("A hash doesn't have 32 bytes.")
+
+
+def verify_inclusion(
+    hashed: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes
+) -> None:
+    """Verify that a leaf hash is at an index under a root.
+
+    *Source*: RFC 9162 §2.1.3.2. *Raises*: InvalidProof.
+    """
+    _check_lengths([hashed, root, *proof])
+    if not 0 <= index < size:
+        raise InvalidProof("The index lies outside the tree.")
+    node, last, computed = index, size - 1, hashed
+    for sibling in proof:
+        if last == 0:
+            raise InvalidProof("The proof is too long.")
+        if node & 1 or node == last:
+            computed = node_hash(sibling, computed)
+            while not node & 1 and node:
+                node, last = node >> 1, last >> 1
+        else:
+            computed = node_hash(computed, sibling)
+        node, last = node >> 1, last >> 1
+    if last or computed != root:
+        raise InvalidProof("The proof doesn't lead to the root.")
+
+
+def verify_consistency(
+    size1: int, root1: bytes, size2: int, root2: bytes, proof: Sequence[bytes]
+) -> None:
+    """Verify that one tree is a prefix of another.
+
+    *Source*: RFC 9162 §2.1.4.2. *Raises*: InvalidProof; a first size of zero proves nothing and
+    is refused.
+    """
+    if not 0 < size1 <= size2:
+        raise InvalidProof("The first size lies outside the second tree.")
+    if size1 == size2:
+        if proof or root1 != root2:
+            raise InvalidProof("Two trees of one size must have one root and need no proof.")
+        return
+    _check_lengths([root1, root2, *proof])
+    path = list(proof)
+    if size1 & (size1 - 1) == 0:
+        path.insert(0, root1)
+    if not path:
+        raise InvalidProof("The proof is empty.")
+    node, last = size1 - 1, size2 - 1
+    while node & 1:
+        node, last = node >> 1, last >> 1
+    first = second = path[0]
+    for sibling in path[1:]:
+        if last == 0:
+            raise InvalidProof("The proof is too long.")
+        if node & 1 or node == last:
+            first = node_hash(sibling, first)
+            second = node_hash(sibling, second)
+            while not node & 1 and node:
+                node, last = node >> 1, last >> 1
+        else:
+            second = node_hash(second, sibling)
+        node, last = node >> 1, last >> 1
+    if last or first != root1 or second != root2:
+        raise InvalidProof("The proof doesn't connect the two roots.")

@@ -1,0 +1,72 @@
+"""JSON texts that two readers can't read differently.
+
+It refuses what RFC 8259 leaves open: duplicate members, NaN and Infinity, lone surrogates, a byte
+order mark, NUL characters, deep nesting. It knows no schema.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import NoReturn
+
+from ledger.errors import DuplicateMember, MalformedJson, NestingTooDeep, TooLarge
+
+DEPTH_MAX = 16
+BYTES_MAX = 65_536
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKETS = re.compile(rb"[\[\]{}]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def parse_json(raw: bytes, *, depth_max: int = DEPTH_MAX, bytes_max: int = BYTES_MAX) -> object:
+    """Parse one JSON text in UTF-8.
+
+    *Raises*: TooLarge, NestingTooDeep, DuplicateMember, MalformedJson.
+    """
+    if len(raw) > bytes_max:
+        raise TooLarge("The JSON text is longer than the limit.")
+    _check_depth(raw, depth_max)
+    try:
+        text = raw.decode("utf-8")
+        value = json.loads(
+            text, object_pairs_hook=_unique, parse_constant=_refuse_constant
+        )
+    except UnicodeDecodeError as error:
+        raise MalformedJson("The text isn't UTF-8.") from error
+    except (ValueError, RecursionError) as error:
+        raise MalformedJson("The text isn't JSON.") from error
+    if "\\u" in text and _has_unwanted(value):
+        raise MalformedJson("A string holds a NUL character or a lone surrogate.")
+    return value
+
+
+def _check_depth(raw: bytes, depth_max: int) -> None:
+    depth = 0
+    for bracket in _BRACKETS.findall(_STRINGS.sub(b"", raw)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > depth_max:
+            raise NestingTooDeep("The JSON text nests deeper than the limit.")
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise DuplicateMember("An object names the same member twice.")
+    return members
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    del name
+    raise MalformedJson("The text holds a number that JSON doesn't have.")
+
+
+def _has_unwanted(value: object) -> bool:
+    """Look for characters that only an escape can bring in."""
+    if isinstance(value, str):
+        return "\x00" in value or _SURROGATE.search(value) is not None
+    if isinstance(value, dict):
+        return any(_has_unwanted(k) or _has_unwanted(v) for k, v in value.items())
+    if isinstance(value, list):
+        return any(_has_unwanted(one) for one in value)
+    return False

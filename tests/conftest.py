@@ -1,0 +1,190 @@
+"""What every test stands on: migrated databases of both kinds, a ledger, platforms with real keys.
+
+Schemas come from the migrations alone. Each test gets a database of its own, copied from one that
+was migrated once per process, so that tests may run side by side.
+"""
+
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from postgres import run_postgres
+from simulator import Simulator, create_keys
+from sqlalchemy import create_engine, text
+
+from ledger.creating import create_ledger
+from ledger.ledger import open_ledger
+from ledger.rights.jurisdiction import parse_profiles
+from ledger.store.engine import open_database
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from ledger.ledger import Ledger, LedgerKeys
+    from ledger.rights.jurisdiction import JurisdictionProfile
+
+ROOT = Path(__file__).parent.parent
+ORIGIN = "ledger.example/sandbox"
+BACKENDS = ("sqlite", "postgresql")
+_NUMBERS = count(1)
+
+
+def migration_config() -> Config:
+    """Give Alembic's configuration without any ini file."""
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "migrations"))
+    return config
+
+
+def migrate(url: str, revision: str = "head") -> None:
+    """Bring a database to a revision, up or down, by the migrations alone."""
+    database = open_database(url)
+    config = migration_config()
+    verb = command.downgrade if revision == "base" else command.upgrade
+    with database.engine.connect() as connection, connection.begin():
+        config.attributes["connection"] = connection
+        verb(config, revision)
+    database.engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def postgres_address() -> Iterator[str]:
+    """Give the address of a running PostgreSQL, to be formatted with a database's name."""
+    with run_postgres() as address:
+        yield address
+
+
+def _run_admin(address: str, statement: str) -> None:
+    engine = create_engine(address.format("postgres"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_address: str) -> str:
+    """Give the name of a migrated database that is only ever copied."""
+    _run_admin(postgres_address, "CREATE DATABASE migrated")
+    migrate(postgres_address.format("migrated"))
+    return "migrated"
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a migrated SQLite file that is only ever copied."""
+    path = tmp_path_factory.mktemp("template") / "migrated.sqlite3"
+    migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    """Name the kind of database that the test runs on."""
+    return str(request.param)
+
+
+def _clone(backend: str, request: pytest.FixtureRequest, template: str | None) -> Iterator[str]:
+    if backend == "sqlite":
+        path = request.getfixturevalue("tmp_path") / "ledger.sqlite3"
+        if template is not None:
+            shutil.copyfile(request.getfixturevalue("sqlite_template"), path)
+        yield f"sqlite:///{path}"
+        return
+    address = request.getfixturevalue("postgres_address")
+    name = f"test_{next(_NUMBERS)}"
+    origin = request.getfixturevalue("postgres_template") if template else "template0"
+    _run_admin(address, f"CREATE DATABASE {name} TEMPLATE {origin} STRATEGY FILE_COPY")
+    try:
+        yield address.format(name)
+    finally:
+        _run_admin(address, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def empty_database_url(backend: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Give the address of a database without any table."""
+    yield from _clone(backend, request, None)
+
+
+@pytest.fixture
+def database_url(backend: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Give the address of a fresh, migrated database on each kind of database in turn."""
+    yield from _clone(backend, request, "migrated")
+
+
+@pytest.fixture
+def now() -> datetime:
+    """Give the instant at which tests take place."""
+    return datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session")
+def profiles() -> Mapping[str, JurisdictionProfile]:
+    """Give the jurisdiction profiles as shipped."""
+    return parse_profiles((ROOT / "config" / "jurisdictions.toml").read_text("utf-8"))
+
+
+@pytest.fixture(scope="session")
+def policy_text() -> str:
+    """Give the scoring policy as shipped."""
+    return (ROOT / "config" / "policy.toml").read_text("utf-8")
+
+
+@pytest.fixture(scope="session")
+def keys() -> LedgerKeys:
+    """Give fresh secrets of a ledger."""
+    return create_keys()
+
+
+@pytest.fixture
+def found_ledger(
+    database_url: str,
+    keys: LedgerKeys,
+    profiles: Mapping[str, JurisdictionProfile],
+    policy_text: str,
+    now: datetime,
+) -> Iterator[Callable[[str], Ledger]]:
+    """Give a function that creates and opens a ledger of a jurisdiction in the test's database."""
+    opened: list[Ledger] = []
+
+    def found(jurisdiction: str) -> Ledger:
+        create_ledger(
+            database_url,
+            keys,
+            profiles,
+            origin=ORIGIN,
+            jurisdiction=jurisdiction,
+            policy_text=policy_text,
+            at=now,
+        )
+        opened.append(open_ledger(database_url, keys, profiles))
+        return opened[-1]
+
+    yield found
+    for ledger in opened:
+        ledger.database.engine.dispose()
+
+
+@pytest.fixture
+def ledger(found_ledger: Callable[[str], Ledger]) -> Ledger:
+    """Give a sandbox ledger that was just created."""
+    return found_ledger("SANDBOX")
+
+
+@pytest.fixture
+def simulator(ledger: Ledger, now: datetime) -> Callable[..., Simulator]:
+    """Give a function that enrols one more platform, `simulator("shop-a")`."""
+
+    def enrol(name: str, **traits: str) -> Simulator:
+        platform = Simulator(ledger, name, **traits)
+        platform.enrol(now)
+        return platform
+
+    return enrol
