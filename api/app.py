@@ -1,0 +1,228 @@
+"""The WSGI application: every request passes the same gates in the same order.
+
+Body limit, content coding, media type, caller, path, idempotency key, body; then the view, once.
+It is the only module that knows the web framework, and it knows no operation in particular.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import secrets
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import HTTPException
+
+from api import clock, events, incidents, log, oauth, risk, wellknown
+from api.authentication import Gate, render_challenge
+from api.openapi import render_document
+from api.operation import IDEMPOTENCY_KEY, NO_STORE, Call
+from api.problems import render_failure, render_problem, render_status
+from api.rendering import JSON, JWT
+from ledger.errors import (
+    InsufficientScope,
+    InvalidToken,
+    LedgerError,
+    NotFound,
+    SchemaViolation,
+)
+from ledger.identity.platform import require_scope
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from api.operation import Operation
+    from api.rendering import Answer
+    from ledger.ledger import Ledger
+
+_LOG = logging.getLogger(__name__)
+_TRACEPARENT = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(-.*)?",
+    re.ASCII,
+)
+_NOTHING_LOADED = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+_SECURITY = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": _NOTHING_LOADED,
+    "Strict-Transport-Security": "max-age=31536000",
+}
+
+
+def create_app(
+    ledger: Ledger,
+    *,
+    public_url: str,
+    body_max_bytes: int,
+    now: Callable[[], datetime] = clock.now,
+) -> Flask:
+    """Build the WSGI application of one ledger."""
+    operations = list_operations(ledger, public_url)
+    app = Flask(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = body_max_bytes
+    app.url_map.strict_slashes = True
+    app.url_map.merge_slashes = False  # one path, one spelling: never a redirect
+    gate = Gate(ledger)
+    for one in operations:
+        app.add_url_rule(
+            one.path.replace("{", "<").replace("}", ">"),
+            endpoint=one.name,
+            view_func=_serve(one, ledger, gate, now),
+            methods=[one.method],
+            provide_automatic_options=False,
+        )
+    app.before_request(_join_trace)
+    app.after_request(_complete)
+    app.register_error_handler(HTTPException, _refuse_http)
+    app.register_error_handler(Exception, _fail)
+    return app
+
+
+def list_operations(ledger: Ledger, public_url: str) -> tuple[Operation[Any], ...]:
+    """List every operation, those that publish fixed documents last."""
+    answering = (
+        oauth.create_token,
+        events.create_event,
+        incidents.read_incident,
+        incidents.read_receipt,
+        risk.create_risk_assessment,
+        risk.read_risk_assessment,
+        risk.create_outcome,
+        log.read_checkpoint,
+    )
+    return (*answering, *wellknown.publish(ledger, public_url, answering, render_document))
+
+
+def _serve(
+    operation: Operation[Any], ledger: Ledger, gate: Gate, now: Callable[[], datetime]
+) -> Callable[..., Response]:
+    """Wrap a view in what is the same for all of them."""
+
+    def serve(**path: str) -> Response:
+        try:
+            return _respond(_conditional(_answer(operation, ledger, gate, now(), path), operation))
+        except LedgerError as error:
+            return _respond(operation.refuse(error, g.instance))
+
+    return serve
+
+
+def _answer(
+    operation: Operation[Any], ledger: Ledger, gate: Gate, now: datetime, path: dict[str, str]
+) -> Answer:
+    refused = _refuse_content(operation)
+    if refused is not None:
+        return refused
+    caller = None
+    if operation.scope is not None:
+        authorization = request.headers.get("Authorization")
+        try:
+            caller = gate.identify(authorization, now)
+            require_scope(caller, operation.scope)
+        except (InvalidToken, InsufficientScope) as error:
+            return _challenge(error, authorization, operation.scope)
+    for name, pattern in operation.patterns.items():
+        if re.fullmatch(pattern, path[name], re.ASCII) is None:
+            raise NotFound("There is no such thing.")
+    key = request.headers.get("Idempotency-Key") if operation.creates else None
+    if key is not None and re.fullmatch(IDEMPOTENCY_KEY, key, re.ASCII) is None:
+        raise SchemaViolation("The Idempotency-Key isn't 1 to 255 printable ASCII characters.")
+    raw = request.get_data(cache=False) if operation.body else b""
+    call = Call(
+        body=operation.body.parse(raw) if operation.body else None,
+        now=now,
+        path=path,
+        accepts_jwt=request.accept_mimetypes.best_match([JSON, JWT], JSON) == JWT,
+        idempotency_key=key,
+        digest=hashlib.sha256(raw).digest(),
+        known_caller=caller,
+    )
+    return operation.view(ledger, call)
+
+
+def _refuse_content(operation: Operation[Any]) -> Answer | None:
+    """Refuse a body by its headers, before a byte of it is read."""
+    if operation.body is None:
+        return None
+    limit = request.max_content_length
+    if limit is not None and (request.content_length or 0) > limit:
+        return render_status(413, g.instance, detail="The body is longer than the limit.")
+    if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        return render_status(
+            415,
+            g.instance,
+            detail="Bodies are taken without a content coding.",
+            headers={"Accept-Encoding": "identity"},
+        )
+    charset = request.mimetype_params.get("charset", "utf-8").lower()
+    if request.mimetype != operation.body.media_type or charset != "utf-8":
+        return render_status(
+            415, g.instance, detail=f"The body's media type must be {operation.body.media_type}."
+        )
+    return None
+
+
+def _challenge(
+    error: InvalidToken | InsufficientScope, authorization: str | None, scope: str
+) -> Answer:
+    """Refuse a caller: 401 whatever is wrong with the token, 403 where it opens too little."""
+    is_known = isinstance(error, InsufficientScope)
+    plain = error if is_known else InvalidToken(error.detail)
+    code = "insufficient_scope" if is_known else "invalid_token"
+    answer = render_problem(plain, g.instance)
+    challenge = render_challenge(authorization, scope=scope, code=code)
+    return replace(answer, headers={"WWW-Authenticate": challenge})
+
+
+def _conditional(answer: Answer, operation: Operation[Any]) -> Answer:
+    """Give what may be kept an entity tag, and answer 304 to who has it already."""
+    if operation.cache == NO_STORE or answer.status != 200:  # noqa: PLR2004
+        return answer
+    tag = hashlib.sha256(answer.body).hexdigest()[:32]
+    headers = {**answer.headers, "ETag": f'"{tag}"', "Cache-Control": operation.cache}
+    if request.if_none_match.contains_weak(tag):
+        return replace(answer, status=304, body=b"", media_type=None, headers=headers)
+    return replace(answer, headers=headers)
+
+
+def _respond(answer: Answer) -> Response:
+    response = Response(answer.body, answer.status, headers=dict(answer.headers))
+    if answer.media_type is None:
+        response.headers.pop("Content-Type", None)
+    else:
+        response.headers["Content-Type"] = answer.media_type
+    return response
+
+
+def _join_trace() -> None:
+    """Continue the caller's trace (W3C Trace Context) under a new span, or begin one."""
+    sent = _TRACEPARENT.fullmatch(request.headers.get("traceparent", ""))
+    trace, flags = (sent[1], sent[2]) if sent else (secrets.token_hex(16), "00")
+    span = secrets.token_hex(8)
+    g.instance = f"urn:bcl:answer:{span}"
+    g.traceparent = f"00-{trace}-{span}-{int(flags, 16) & 1:02x}"
+
+
+def _complete(response: Response) -> Response:
+    """Add to an answer what every answer has."""
+    for name, value in {**_SECURITY, "Cache-Control": NO_STORE}.items():
+        response.headers.setdefault(name, value)
+    response.headers["traceparent"] = g.traceparent
+    return response
+
+
+def _refuse_http(error: HTTPException) -> Response:
+    """Answer what routing or reading refused: 404, 405, 413 and the like."""
+    allowed = getattr(error, "valid_methods", None)
+    headers = {"Allow": ", ".join(sorted(allowed))} if allowed else {}
+    return _respond(render_status(error.code or 500, g.instance, headers=headers))
+
+
+def _fail(error: Exception) -> Response:
+    """Write a fault of ours down under the answer's id, and say only the id."""
+    _LOG.error("%s: no answer", g.instance, exc_info=error)
+    return _respond(render_failure(g.instance))

@@ -1,0 +1,110 @@
+"""How an incident stands, for the platform that reported it, and its receipt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel
+
+from api.operation import Reply, operation
+from api.rendering import JWT, TEXT, render_instant, render_json, render_text
+from ledger.errors import ReceiptUnpublished, UnknownIncident
+from ledger.proving import prove_incident
+from ledger.reporting import describe_incident, sign_status
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from api.operation import Call
+    from api.rendering import Answer
+    from ledger.ledger import Ledger
+
+INCIDENT_ID = "inc_[0-9a-f]{32}"
+_EXAMPLE_ID = "inc_019a6f3c1f007aa1b2c3d4e5f6071829"
+
+
+class IncidentStatus(BaseModel):
+    """How an incident stands. `acknowledgement` is a JWS of the ledger's.
+
+    `state` is "received" until the log has given the report its place, `log_index`.
+    """
+
+    id: str
+    jti: str
+    state: str
+    log_index: int | None
+    response_until: str | None
+    active_from: str | None
+    received_at: str
+    acknowledgement: str
+
+
+@operation(
+    "GET",
+    "/v1/incidents/{incident_id}",
+    tag="Incidents",
+    scope="incidents:read",
+    patterns={"incident_id": INCIDENT_ID},
+    replies=(
+        Reply(
+            200,
+            "How the incident stands.",
+            model=IncidentStatus,
+            example={
+                "id": _EXAMPLE_ID,
+                "jti": "case-88213-report",
+                "state": "active",
+                "log_index": 41,
+                "response_until": "2026-11-20T16:00:00Z",
+                "active_from": "2026-11-20T16:00:00Z",
+                "received_at": "2026-11-22T12:00:00Z",
+                "acknowledgement": "eyJ0eXAiOiJiY2wtYWNrbm93bGVkZ2VtZW50K2p3dCJ9.e30.AA",
+            },
+        ),
+        Reply(200, "The same, signed: a JWS of {jti, index, state, as_of}.", media_type=JWT),
+    ),
+    errors=(UnknownIncident,),
+)
+def read_incident(ledger: Ledger, call: Call[None]) -> Answer:
+    """Tell how one of your incidents stands.
+
+    With `Accept: application/jwt` the answer is the ledger's signed status.
+    """
+    if call.accepts_jwt:
+        status = sign_status(ledger, call.caller, call.path["incident_id"], call.now)
+        return render_text(status, media_type=JWT, headers={"Vary": "Accept"})
+    view = describe_incident(ledger, call.caller, call.path["incident_id"])
+    return render_json(
+        {
+            "id": view.id,
+            "jti": view.jti,
+            "state": view.state,
+            "log_index": view.log_index,
+            "response_until": _instant(view.response_until),
+            "active_from": _instant(view.active_from),
+            "received_at": _instant(view.received_at),
+            "acknowledgement": view.acknowledgement,
+        },
+        headers={"Vary": "Accept"},
+    )
+
+
+def _instant(instant: datetime | None) -> str | None:
+    return None if instant is None else render_instant(instant)
+
+
+@operation(
+    "GET",
+    "/v1/incidents/{incident_id}/receipt",
+    tag="Incidents",
+    scope="incidents:read",
+    patterns={"incident_id": INCIDENT_ID},
+    replies=(Reply(200, "The receipt, a C2SP tlog-proof.", media_type=TEXT),),
+    errors=(UnknownIncident, ReceiptUnpublished),
+)
+def read_receipt(ledger: Ledger, call: Call[None]) -> Answer:
+    """Fetch the receipt of one of your reports.
+
+    404 with Retry-After while no published checkpoint covers it.
+    """
+    return render_text(prove_incident(ledger, call.caller, call.path["incident_id"]))

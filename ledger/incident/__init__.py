@@ -1,0 +1,1 @@
+"""What platforms say about a refund: taxonomy, standard of proof, states. Pure."""

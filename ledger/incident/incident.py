@@ -1,0 +1,365 @@
+"""Incidents and retractions as domain values, and the one place where an event is parsed.
+
+It knows shapes and what must hold between members. It doesn't know which jurisdiction or which
+platform is allowed what.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from ledger.errors import EventRefused, Fault, InvalidIdentifier, SchemaViolation
+from ledger.identity.identifier import AccountRef, IdentifierClaim, parse_identifier
+from ledger.incident.schema import (
+    Claims,
+    Confirmed,
+    ConfirmedClaims,
+    IssSub,
+    Opaque,
+    RetractedClaims,
+    WireAmount,
+)
+from ledger.strict_json import parse_json
+
+if TYPE_CHECKING:
+    from ledger.incident.taxonomy import (
+        Actor,
+        Conduct,
+        Consequence,
+        EvidenceKind,
+        EvidenceSource,
+        LegalBasisKind,
+        NoticeChannel,
+        ProofLevel,
+    )
+
+EVENT_PREFIX = "urn:bcl:event-type:"
+CONFIRMED = f"{EVENT_PREFIX}refund-incident-confirmed:1"
+RETRACTED = f"{EVENT_PREFIX}refund-incident-retracted:1"
+PROOF_STANDARD = "bcl-proof-1"
+
+# ISO 4217 currencies whose minor unit isn't a hundredth.
+_EXPONENTS = {
+    **dict.fromkeys(
+        "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0
+    ),
+    **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3),
+}
+_EXPONENT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """An amount in minor units of an ISO 4217 currency."""
+
+    minor: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceItem:
+    """One evidence item. `digest` is a SHA-256, `pdq` a perceptual hash, both of 32 bytes."""
+
+    kind: EvidenceKind
+    source: EvidenceSource
+    digest: bytes
+    pdq: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """How the conduct was confirmed."""
+
+    standard: str
+    level: ProofLevel
+    evidence: tuple[EvidenceItem, ...]
+    human_decision: bool
+    buyer_heard: bool
+    merchant_heard: bool
+    consequence: Consequence
+    appeal_window_ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """That the buyer was told before the report counts."""
+
+    sent_at: datetime
+    channel: NoticeChannel
+    proof_digest: bytes
+    response_until: datetime
+    dispute_code_digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LegalBasis:
+    """On what ground the report is shared."""
+
+    kind: LegalBasisKind
+    receipt_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Many small claims found to be one pattern."""
+
+    claims: int
+    first_at: datetime
+    last_at: datetime
+    total: Money
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentReport:
+    """One confirmed malicious refund, or one series of them, as a platform reports it."""
+
+    issuer: str
+    jti: str
+    txn: str
+    issued_at: datetime
+    event_at: datetime
+    account: AccountRef
+    identifiers: tuple[IdentifierClaim, ...]
+    conduct: Conduct
+    actor: Actor
+    conduct_ended_at: datetime
+    confirmed_at: datetime
+    amount: Money
+    jurisdiction: str
+    legal_basis: LegalBasis
+    proof: Proof
+    notice: Notice | None
+    claim_code: str | None
+    series: Series | None
+
+
+@dataclass(frozen=True, slots=True)
+class Retraction:
+    """A platform takes one of its own reports back."""
+
+    issuer: str
+    jti: str
+    txn: str
+    issued_at: datetime
+    event_at: datetime
+    account: AccountRef
+    incident_jti: str
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerStatement:
+    """A statement that the ledger signed itself. `name` is the event type without prefix."""
+
+    jti: str
+    name: str
+    members: dict[str, object]
+
+
+def parse_money(value: str, currency: str) -> Money:
+    """Read a decimal string in the currency's minor units (ISO 4217).
+
+    *Raises*: SchemaViolation for more decimals than the currency has.
+    """
+    exponent = _EXPONENTS.get(currency, _EXPONENT)
+    whole, _, fraction = value.partition(".")
+    if len(fraction) > exponent and fraction.strip("0"):
+        raise _violation("/amount/value", "decimals", "The currency has fewer decimals.")
+    return Money(int(whole + fraction[:exponent].ljust(exponent, "0")), currency)
+
+
+def render_money(money: Money) -> dict[str, str]:
+    """Render money as a decimal string and a currency code."""
+    exponent = _EXPONENTS.get(money.currency, _EXPONENT)
+    digits = str(money.minor).rjust(exponent + 1, "0")
+    value = f"{digits[:-exponent]}.{digits[-exponent:]}" if exponent else digits
+    return {"value": value, "currency": money.currency}
+
+
+def _violation(pointer: str, code: str, detail: str) -> SchemaViolation:
+    return SchemaViolation(
+        "The event doesn't have the published shape.", faults=(Fault(pointer, code, detail),)
+    )
+
+
+def _translate(error: ValidationError) -> SchemaViolation:
+    """Name what broke by our own members alone: an unknown member's name is input too."""
+    faults = []
+    for one in error.errors(include_input=False, include_url=False, include_context=False)[:20]:
+        places = [str(place) for place in one["loc"] if isinstance(place, int) or place in _KNOWN]
+        pointer = "".join(f"/{place}" for place in places)
+        faults.append(Fault(pointer, one["type"], "The member isn't as published."))
+    return SchemaViolation("The event doesn't have the published shape.", faults=tuple(faults))
+
+
+def _known_members() -> frozenset[str]:
+    pending = [ConfirmedClaims, RetractedClaims]
+    known: set[str] = set()
+    for model in pending:
+        for definition in [model.model_json_schema(), *model.model_json_schema()["$defs"].values()]:
+            known |= set(definition.get("properties", ()))
+    return frozenset(known)
+
+
+_KNOWN = _known_members()
+
+
+def parse_event(payload: bytes) -> IncidentReport | Retraction:
+    """Parse the payload of a platform's verified event token.
+
+    *Raises*: SchemaViolation with every fault, EventRefused for an unknown event type,
+    InvalidIdentifier, MalformedJson and its kinds.
+    """
+    raw = parse_json(payload)
+    events = raw.get("events") if isinstance(raw, dict) else None
+    if not isinstance(events, dict) or len(events) != 1:
+        raise _violation("/events", "one_event", "A token carries exactly one event.")
+    name = next(iter(events))
+    try:
+        if name == CONFIRMED:
+            confirmed = ConfirmedClaims.model_validate_json(payload)
+            return _build_report(confirmed, confirmed.events[name])
+        if name == RETRACTED:
+            retracted = RetractedClaims.model_validate_json(payload)
+            account, _ = _read_subject(retracted)
+            return Retraction(
+                issuer=retracted.iss,
+                jti=retracted.jti,
+                txn=retracted.txn,
+                issued_at=_instant(retracted.iat),
+                event_at=_instant(retracted.events[name].event_timestamp),
+                account=account,
+                incident_jti=retracted.events[name].incident_jti,
+            )
+    except ValidationError as error:
+        raise _translate(error) from None
+    raise EventRefused("The event type isn't one that platforms send here.")
+
+
+def _instant(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _read_subject(claims: Claims) -> tuple[AccountRef, list[str]]:
+    """Split the subject into the one account and its opaque identifiers."""
+    members = claims.sub_id.identifiers
+    accounts = [one for one in members if isinstance(one, IssSub)]
+    opaque = [one.id for one in members if isinstance(one, Opaque)]
+    if len(accounts) != 1:
+        raise _violation("/sub_id/identifiers", "one_account", "A subject is one account.")
+    if accounts[0].iss != claims.iss:
+        raise _violation("/sub_id/identifiers", "own_account", "The account is the issuer's own.")
+    if len(set(opaque)) != len(opaque):
+        raise _violation("/sub_id/identifiers", "repeated", "An identifier is repeated.")
+    return AccountRef(accounts[0].iss, accounts[0].sub), opaque
+
+
+def _build_report(claims: ConfirmedClaims, event: Confirmed) -> IncidentReport:
+    account, opaque = _read_subject(claims)
+    if set(opaque) != set(event.bindings):
+        raise _violation(
+            f"/events/{CONFIRMED}/bindings", "every_identifier", "Each identifier has a binding."
+        )
+    if not opaque:
+        raise InvalidIdentifier("A report names at least one identifier.")
+    report = IncidentReport(
+        issuer=claims.iss,
+        jti=claims.jti,
+        txn=claims.txn,
+        issued_at=_instant(claims.iat),
+        event_at=_instant(event.event_timestamp),
+        account=account,
+        identifiers=tuple(
+            IdentifierClaim(parse_identifier(one), bound.binding, bound.verified_on, bound.accounts_here)
+            for one in opaque
+            for bound in (event.bindings[one],)
+        ),
+        conduct=event.conduct,
+        actor=event.actor,
+        conduct_ended_at=event.conduct_ended_at.astimezone(UTC),
+        confirmed_at=event.confirmed_at.astimezone(UTC),
+        amount=_money(event.amount),
+        jurisdiction=event.jurisdiction,
+        legal_basis=LegalBasis(event.legal_basis.kind, event.legal_basis.receipt_id),
+        proof=_build_proof(event),
+        notice=_build_notice(event),
+        claim_code=event.claim_code,
+        series=_build_series(event),
+    )
+    if not report.conduct_ended_at <= report.confirmed_at <= report.issued_at:
+        raise _violation(
+            f"/events/{CONFIRMED}/confirmed_at",
+            "order",
+            "The conduct ends before it is confirmed, and that before the token is signed.",
+        )
+    return report
+
+
+def _money(amount: WireAmount) -> Money:
+    return parse_money(amount.value, amount.currency)
+
+
+def _build_proof(event: Confirmed) -> Proof:
+    proof = event.proof
+    ended = proof.appeal_window_ended_at
+    return Proof(
+        standard=proof.standard,
+        level=proof.level,
+        evidence=tuple(
+            EvidenceItem(
+                one.kind,
+                one.source,
+                bytes.fromhex(one.digest),
+                None if one.pdq is None else bytes.fromhex(one.pdq),
+            )
+            for one in proof.evidence
+        ),
+        human_decision=proof.human_decision,
+        buyer_heard=proof.buyer_heard,
+        merchant_heard=proof.merchant_heard,
+        consequence=proof.consequence,
+        appeal_window_ended_at=None if ended is None else ended.astimezone(UTC),
+    )
+
+
+def _build_notice(event: Confirmed) -> Notice | None:
+    if event.notice is None:
+        return None
+    return Notice(
+        sent_at=event.notice.sent_at.astimezone(UTC),
+        channel=event.notice.channel,
+        proof_digest=bytes.fromhex(event.notice.proof_digest),
+        response_until=event.notice.response_until.astimezone(UTC),
+        dispute_code_digest=bytes.fromhex(event.notice.dispute_code_digest),
+    )
+
+
+def _build_series(event: Confirmed) -> Series | None:
+    if event.series is None:
+        return None
+    return Series(
+        claims=event.series.claims,
+        first_at=event.series.first_at.astimezone(UTC),
+        last_at=event.series.last_at.astimezone(UTC),
+        total=_money(event.series.total),
+    )
+
+
+def parse_ledger_statement(payload: bytes) -> LedgerStatement:
+    """Parse the payload of a statement that the ledger signed itself.
+
+    *Raises*: SchemaViolation.
+    """
+    raw = parse_json(payload)
+    events = raw.get("events") if isinstance(raw, dict) else None
+    if not isinstance(raw, dict) or not isinstance(events, dict) or len(events) != 1:
+        raise _violation("/events", "one_event", "A token carries exactly one event.")
+    kind, members = next(iter(events.items()))
+    name = kind.removeprefix(EVENT_PREFIX).removesuffix(":1")
+    if not isinstance(members, dict) or f"{EVENT_PREFIX}{name}:1" != kind:
+        raise _violation("/events", "unknown_event", "The event type isn't the ledger's.")
+    return LedgerStatement(jti=str(raw.get("jti")), name=name, members=members)
+

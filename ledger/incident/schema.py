@@ -1,0 +1,186 @@
+"""The exact shape of events on the wire, as strict models without unknown members.
+
+It knows members, types and ranges of one event each; rules between members are judged in
+`incident.py`, rules of proof in `proof_standard.py`.
+"""
+
+from __future__ import annotations
+
+from datetime import date  # noqa: TC003 - pydantic reads annotations at run time
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+from ledger.identity.identifier import Binding, Bucket
+from ledger.incident.taxonomy import (
+    Actor,
+    Conduct,
+    Consequence,
+    EvidenceKind,
+    EvidenceSource,
+    LegalBasisKind,
+    NoticeChannel,
+    ProofLevel,
+)
+
+IDENTIFIERS_MAX = 16
+Text = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Uri = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[!-~]+$")]
+Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Perceptual = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Decimal = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,11})(\.[0-9]{1,3})?$")]
+Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+Code = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_.:-]{1,64}$")]
+Seconds = Annotated[int, Field(ge=0, lt=2**40)]
+
+
+class Wire(BaseModel):
+    """A strict model: no unknown member, no coercion, no change."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class IssSub(Wire):
+    """An account at its platform (RFC 9493 §3.2.3)."""
+
+    format: Literal["iss_sub"]
+    iss: Uri
+    sub: Text
+
+
+class Opaque(Wire):
+    """A blinded identifier (RFC 9493 §3.2.6)."""
+
+    format: Literal["opaque"]
+    id: Text
+
+
+class Aliases(Wire):
+    """One account and the identifiers that it uses (RFC 9493 §3.2.8)."""
+
+    format: Literal["aliases"]
+    identifiers: Annotated[
+        list[Annotated[IssSub | Opaque, Field(discriminator="format")]],
+        Field(min_length=1, max_length=IDENTIFIERS_MAX + 1),
+    ]
+
+
+class WireBinding(Wire):
+    """How an identifier is bound to the account at the reporting platform."""
+
+    binding: Binding
+    verified_on: date | None = None
+    accounts_here: Bucket
+
+
+class WireAmount(Wire):
+    """Money: a decimal string and an ISO 4217 code."""
+
+    value: Decimal
+    currency: Currency
+
+
+class WireEvidence(Wire):
+    """One evidence item: what it is, whose, its SHA-256, and a perceptual hash of pictures."""
+
+    kind: EvidenceKind
+    source: EvidenceSource
+    digest: Hash
+    pdq: Perceptual | None = None
+
+
+class WireProof(Wire):
+    """By which standard and how the conduct was confirmed."""
+
+    standard: Literal["bcl-proof-1"]
+    level: ProofLevel
+    evidence: Annotated[list[WireEvidence], Field(min_length=1, max_length=32)]
+    human_decision: bool
+    buyer_heard: bool
+    merchant_heard: bool
+    consequence: Consequence
+    appeal_window_ended_at: AwareDatetime | None = None
+
+
+class WireNotice(Wire):
+    """That the buyer was told, and until when there was time to respond."""
+
+    sent_at: AwareDatetime
+    channel: NoticeChannel
+    proof_digest: Hash
+    response_until: AwareDatetime
+    dispute_code_digest: Hash
+
+
+class WireLegalBasis(Wire):
+    """On what ground the report is shared."""
+
+    kind: LegalBasisKind
+    receipt_id: Text | None = None
+
+
+class WireSeries(Wire):
+    """Many small claims found to be one pattern."""
+
+    claims: Annotated[int, Field(ge=2, le=10_000)]
+    first_at: AwareDatetime
+    last_at: AwareDatetime
+    total: WireAmount
+
+
+Localised = Annotated[dict[Code, Annotated[str, StringConstraints(max_length=500)]], Field(max_length=8)]
+
+
+class Common(Wire):
+    """Members that every event may have (CAEP 1.0 §2)."""
+
+    event_timestamp: Seconds
+    initiating_entity: Literal["admin", "user", "policy", "system"] = "admin"
+    reason_admin: Localised | None = None
+    reason_user: Localised | None = None
+
+
+class Confirmed(Common):
+    """refund-incident-confirmed."""
+
+    conduct: Conduct
+    actor: Actor
+    conduct_ended_at: AwareDatetime
+    confirmed_at: AwareDatetime
+    amount: WireAmount
+    jurisdiction: Code
+    legal_basis: WireLegalBasis
+    proof: WireProof
+    notice: WireNotice | None = None
+    claim_code: Code | None = None
+    series: WireSeries | None = None
+    bindings: dict[Text, WireBinding]
+
+
+class Retracted(Common):
+    """refund-incident-retracted."""
+
+    incident_jti: Text
+
+
+class Claims(Wire):
+    """The claims around an event. Neither `sub` nor `exp` (SSF 1.0 §11)."""
+
+    iss: Uri
+    aud: Uri
+    iat: Seconds
+    jti: Text
+    txn: Text
+    sub_id: Aliases
+
+
+class ConfirmedClaims(Claims):
+    """A token that carries refund-incident-confirmed."""
+
+    events: Annotated[dict[str, Confirmed], Field(min_length=1, max_length=1)]
+
+
+class RetractedClaims(Claims):
+    """A token that carries refund-incident-retracted."""
+
+    events: Annotated[dict[str, Retracted], Field(min_length=1, max_length=1)]
