@@ -129,7 +129,7 @@ def assess_risk(
             presented,
             evidence.postings,
             evidence.multiplicities,
-            ledger.policy,
+            ledger.policy.kinds,
         )
         score = score_neighbourhood(neighbourhood, ledger.policy, assessed_at.date())
         advice = advise(score, request.purpose, ledger.policy)

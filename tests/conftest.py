@@ -26,6 +26,7 @@ from ledger.store.engine import open_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from typing import Any
 
     from ledger.ledger import Ledger, LedgerKeys
     from ledger.rights.jurisdiction import JurisdictionProfile
@@ -182,7 +183,7 @@ def ledger(found_ledger: Callable[[str], Ledger]) -> Ledger:
 def simulator(ledger: Ledger, now: datetime) -> Callable[..., Simulator]:
     """Give a function that enrols one more platform, `simulator("shop-a")`."""
 
-    def enrol(name: str, **traits: str) -> Simulator:
+    def enrol(name: str, **traits: Any) -> Simulator:
         platform = Simulator(ledger, name, **traits)
         platform.enrol(now)
         return platform

@@ -52,6 +52,7 @@ class Kind(StrEnum):
 
 _KIND_CODES = {kind: code for code, kind in enumerate(Kind, 1)}
 _KINDS = {code: kind for kind, code in _KIND_CODES.items()}
+_KIND_NAMES = frozenset(kind.value for kind in Kind)
 
 
 class Binding(StrEnum):
@@ -154,7 +155,7 @@ def parse_identifier(text: str) -> Identifier:
     *Raises*: InvalidIdentifier unless the text is the canonical one of its value.
     """
     match = _TEXT.fullmatch(text)
-    if match is None or match[2] not in Kind or int(match[1]) > EPOCH_MAX:
+    if match is None or match[2] not in _KIND_NAMES or int(match[1]) > EPOCH_MAX:
         raise InvalidIdentifier("An identifier isn't of the form bcl1.<epoch>.<kind>.<token>.")
     identifier = Identifier(
         Kind(match[2]), int(match[1]), base64.urlsafe_b64decode(f"{match[3]}=")

@@ -1,0 +1,1 @@
+"""What follows from the log for linking: postings, links, neighbourhoods. Pure."""

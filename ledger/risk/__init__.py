@@ -1,0 +1,1 @@
+"""What evidence means: policy, score, reasons, advice. Pure, and integers throughout."""

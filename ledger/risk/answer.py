@@ -1,0 +1,88 @@
+"""What an asker sees of a score: steps of ten, bands and months, never an exact count.
+
+Exact integers are for the buyer, the auditor and the replay. Scores are floored, so that no
+band is crossed by rounding; reasons still add up.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING
+
+from ledger.risk.reason import TEXTS, explain_score
+from ledger.risk.score import share_points
+
+if TYPE_CHECKING:
+    from ledger.risk.advice import Advice
+    from ledger.risk.policy import RiskPolicy
+    from ledger.risk.score import RiskScore
+
+_STEP = 10
+_UNIX_ORDINAL = 719_163
+_TWO = 2
+
+
+def _band(count: int) -> str:
+    """Give a count as 0, 1, 2, 3-9 or 10+."""
+    if count <= _TWO:
+        return str(count)
+    return "3-9" if count < _STEP else "10+"
+
+
+def _month(day: int | None) -> str | None:
+    return None if day is None else date.fromordinal(day + _UNIX_ORDINAL).isoformat()[:7]
+
+
+def render_answer(
+    score: RiskScore, advice: Advice | None, policy: RiskPolicy
+) -> dict[str, object]:
+    """Render what the asker may see, ready for JSON (docs/scoring.md)."""
+    reasons = explain_score(score)
+    shown = share_points(
+        score.score // _STEP,
+        [(reason.points, (0, 0, place)) for place, reason in enumerate(reasons)],
+    )
+    return {
+        "score": score.score // _STEP * _STEP,
+        "level": score.level,
+        "basis": score.basis,
+        "confidence": _confidence(score),
+        "advice": advice
+        and {
+            "action": advice.action,
+            "review_window_hours": advice.review_window_hours,
+            "not_for_sole_use": True,
+            "rule": advice.rule,
+        },
+        "reasons": [
+            {
+                "code": reason.code,
+                "message": TEXTS[reason.code],
+                "points": points * _STEP,
+                "link": reason.kind
+                and {
+                    "kind": reason.kind.value,
+                    "strength": reason.strength,
+                    "accounts": _band(reason.accounts),
+                },
+            }
+            for reason, points in zip(reasons, shown, strict=True)
+        ],
+        "evidence": {
+            "incidents": _band(score.incidents),
+            "platforms": str(score.platforms) if score.platforms < _TWO else "2+",
+            "disputed": _band(score.disputed),
+            "first_seen": _month(score.first_day),
+            "last_seen": _month(score.last_day),
+        },
+        "ignored_links": [
+            {"kind": one.kind.value, "reason": one.reason} for one in score.ignored
+        ],
+        "policy_version": policy.version,
+    }
+
+
+def _confidence(score: RiskScore) -> str:
+    if score.platforms == 0:
+        return "none"
+    return "one_platform" if score.platforms < _TWO else "two_or_more_platforms"
