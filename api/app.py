@@ -18,10 +18,11 @@ from werkzeug.exceptions import HTTPException
 
 from api import clock, events, incidents, log, oauth, risk, wellknown
 from api.authentication import Gate, render_challenge
-from api.openapi import render_document
-from api.operation import IDEMPOTENCY_KEY, NO_STORE, Call
+from api.documentation import render_page
+from api.openapi import render_bytes, render_document
+from api.operation import IDEMPOTENCY_KEY, NO_STORE, Call, Site
 from api.problems import render_failure, render_problem, render_status
-from api.rendering import JSON, JWT
+from api.rendering import JSON, JWT, Answer
 from ledger.errors import (
     InsufficientScope,
     InvalidToken,
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from api.operation import Operation
-    from api.rendering import Answer
     from ledger.ledger import Ledger
 
 _LOG = logging.getLogger(__name__)
@@ -52,6 +52,23 @@ _SECURITY = {
     "Strict-Transport-Security": "max-age=31536000",
 }
 
+OPERATIONS: tuple[Operation[Any], ...] = (
+    oauth.create_token,
+    events.create_event,
+    incidents.read_incident,
+    incidents.read_receipt,
+    risk.create_risk_assessment,
+    risk.read_risk_assessment,
+    risk.create_outcome,
+    log.read_checkpoint,
+    wellknown.read_keys,
+    wellknown.read_authorization_server,
+    wellknown.read_health,
+    wellknown.read_readiness,
+    wellknown.read_openapi,
+    wellknown.read_docs,
+)
+
 
 def create_app(
     ledger: Ledger,
@@ -60,18 +77,22 @@ def create_app(
     body_max_bytes: int,
     now: Callable[[], datetime] = clock.now,
 ) -> Flask:
-    """Build the WSGI application of one ledger."""
-    operations = list_operations(ledger, public_url)
+    """Build the WSGI application of one ledger.
+
+    *Shape*: `public_url` is where the server is reached, without a trailing slash.
+    """
+    document = render_document(OPERATIONS)
+    site = Site(public_url, render_bytes(document), render_page(document).encode())
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = body_max_bytes
     app.url_map.strict_slashes = True
     app.url_map.merge_slashes = False  # one path, one spelling: never a redirect
     gate = Gate(ledger)
-    for one in operations:
+    for one in OPERATIONS:
         app.add_url_rule(
             one.path.replace("{", "<").replace("}", ">"),
             endpoint=one.name,
-            view_func=_serve(one, ledger, gate, now),
+            view_func=_serve(one, ledger, gate, site, now),
             methods=[one.method],
             provide_automatic_options=False,
         )
@@ -82,38 +103,30 @@ def create_app(
     return app
 
 
-def list_operations(ledger: Ledger, public_url: str) -> tuple[Operation[Any], ...]:
-    """List every operation, those that publish fixed documents last."""
-    answering = (
-        oauth.create_token,
-        events.create_event,
-        incidents.read_incident,
-        incidents.read_receipt,
-        risk.create_risk_assessment,
-        risk.read_risk_assessment,
-        risk.create_outcome,
-        log.read_checkpoint,
-    )
-    return (*answering, *wellknown.publish(ledger, public_url, answering, render_document))
-
-
 def _serve(
-    operation: Operation[Any], ledger: Ledger, gate: Gate, now: Callable[[], datetime]
+    operation: Operation[Any],
+    ledger: Ledger,
+    gate: Gate,
+    site: Site,
+    now: Callable[[], datetime],
 ) -> Callable[..., Response]:
     """Wrap a view in what is the same for all of them."""
 
     def serve(**path: str) -> Response:
         try:
-            return _respond(_conditional(_answer(operation, ledger, gate, now(), path), operation))
+            call = _admit(operation, gate, site, now(), path)
+            answer = call if isinstance(call, Answer) else operation.view(ledger, call)
+            return _respond(_conditional(answer, operation))
         except LedgerError as error:
             return _respond(operation.refuse(error, g.instance))
 
     return serve
 
 
-def _answer(
-    operation: Operation[Any], ledger: Ledger, gate: Gate, now: datetime, path: dict[str, str]
-) -> Answer:
+def _admit(
+    operation: Operation[Any], gate: Gate, site: Site, now: datetime, path: dict[str, str]
+) -> Call[Any] | Answer:
+    """Lead a request through the gates: what the view is called with, or the refusal."""
     refused = _refuse_content(operation)
     if refused is not None:
         return refused
@@ -132,16 +145,17 @@ def _answer(
     if key is not None and re.fullmatch(IDEMPOTENCY_KEY, key, re.ASCII) is None:
         raise SchemaViolation("The Idempotency-Key isn't 1 to 255 printable ASCII characters.")
     raw = request.get_data(cache=False) if operation.body else b""
-    call = Call(
+    return Call(
+        site=site,
         body=operation.body.parse(raw) if operation.body else None,
         now=now,
         path=path,
         accepts_jwt=request.accept_mimetypes.best_match([JSON, JWT], JSON) == JWT,
         idempotency_key=key,
         digest=hashlib.sha256(raw).digest(),
+        instance=g.instance,
         known_caller=caller,
     )
-    return operation.view(ledger, call)
 
 
 def _refuse_content(operation: Operation[Any]) -> Answer | None:

@@ -78,7 +78,9 @@ def _render_example(name: str, media_type: str, content: dict[str, Any]) -> str:
     example = content.get("example")
     if example is None:
         return ""
-    text = example if isinstance(example, str) else json.dumps(example, indent=1, ensure_ascii=False)
+    text = (
+        example if isinstance(example, str) else json.dumps(example, indent=1, ensure_ascii=False)
+    )
     return (
         f"<details><summary>{escape(name)}, <code>{escape(media_type)}</code></summary>"
         f"<pre>{escape(text)}</pre></details>"

@@ -32,10 +32,13 @@ _TOKEN = "application/secevent+jwt"  # noqa: S105 - a media type
     "/v1/events",
     tag="Events",
     scope=None,
-    body=Body(_TOKEN, bytes, None, "eyJ0eXAiOiJzZWNldmVudCtqd3QiLCJhbGciOiJFUzI1NiIsImtpZCI6Ii4uLiJ9.e30.AA"),
-    replies=(
-        Reply(202, "Accepted, or accepted before.", media_type=None, headers=("Location",)),
+    body=Body(
+        _TOKEN,
+        bytes,
+        None,
+        "eyJ0eXAiOiJzZWNldmVudCtqd3QiLCJhbGciOiJFUzI1NiIsImtpZCI6Ii4uLiJ9.e30.AA",
     ),
+    replies=(Reply(202, "Accepted, or accepted before.", media_type=None, headers=("Location",)),),
     errors=(
         InvalidToken,
         InvalidKey,

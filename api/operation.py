@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ledger.ledger import Ledger
 
 NO_STORE = "no-store"
+IDEMPOTENCY_KEY = "[!-~]{1,255}"
 
 BodyT = TypeVar("BodyT")
 ModelT = TypeVar("ModelT", bound="RequestModel")
@@ -36,18 +37,30 @@ class RequestModel(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
+class Site:
+    """What is the same for every request: where the server is reached, and what it publishes."""
+
+    public_url: str
+    document: bytes
+    page: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Call(Generic[BodyT]):
     """One request as a view sees it.
 
-    *Shape*: `digest` is the SHA-256 of the raw body; `path` holds the path's parameters.
+    *Shape*: `digest` is the SHA-256 of the raw body; `path` holds the path's parameters;
+    `instance` names this one exchange.
     """
 
+    site: Site
     body: BodyT
     now: datetime
     path: Mapping[str, str]
     accepts_jwt: bool
     idempotency_key: str | None
     digest: bytes
+    instance: str
     known_caller: Caller | None
 
     @property
@@ -180,9 +193,9 @@ def parse_model(model: type[ModelT], raw: bytes) -> ModelT:
     except ValidationError as error:
         known = _member_names(model)
         faults = tuple(
-            Fault(_render_pointer(one["loc"], value, known), *_SENTENCES.get(
-                one["type"], _OTHERWISE
-            ))
+            Fault(
+                _render_pointer(one["loc"], value, known), *_SENTENCES.get(one["type"], _OTHERWISE)
+            )
             for one in error.errors(include_url=False, include_context=False, include_input=False)
         )
         raise SchemaViolation("The body doesn't fit its schema.", faults=faults) from None
@@ -195,9 +208,7 @@ def _member_names(model: type[BaseModel]) -> frozenset[str]:
     return frozenset(name for part in parts for name in part.get("properties", {}))
 
 
-def _render_pointer(
-    place: tuple[int | str, ...], value: object, known: frozenset[str]
-) -> str:
+def _render_pointer(place: tuple[int | str, ...], value: object, known: frozenset[str]) -> str:
     """Render where a fault is without telling any member name that was sent.
 
     The validator's places hold more than members (the branch of a union, "[key]"): they are

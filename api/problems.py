@@ -101,8 +101,7 @@ def render_problem(error: LedgerError, instance: str) -> Answer:
     }
     if error.faults:
         problem["errors"] = [
-            {"pointer": one.pointer, "code": one.code, "detail": one.detail}
-            for one in error.faults
+            {"pointer": one.pointer, "code": one.code, "detail": one.detail} for one in error.faults
         ]
     return render_json(problem, status=status, media_type=PROBLEM, headers=_retry(error))
 

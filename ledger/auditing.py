@@ -204,8 +204,7 @@ def _compare_derived(
     ledger: Ledger, connection: Connection, snapshot: _Snapshot
 ) -> list[Finding]:
     """Sequence every statement again in an empty database and compare all that follows."""
-    empty = scratch.open_scratch()
-    with begin_write(empty) as derived:
+    with scratch.open_scratch() as empty, begin_write(empty) as derived:
         scratch.copy_platforms(connection, derived)
         entries.insert_state(derived, LogState(0, EMPTY_ROOT, b""))
         versions = {i: parse_leaf(entry).policy_version for i, (entry, _) in snapshot.rows.items()}
@@ -226,7 +225,8 @@ def _compare_derived(
             if snapshot.rows[index][0] != entry
         ]
         findings += _compare_incidents(connection, derived)
-        return findings + _compare_index(connection, derived)
+        findings += _compare_index(connection, derived)
+    return findings
 
 
 def _index(event: StoredEvent) -> int:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from ledger.ledger import LedgerKeys
+    from ledger.ledger import Ledger, LedgerKeys
     from ledger.rights.jurisdiction import JurisdictionProfile
 
 
@@ -59,28 +59,37 @@ def create_ledger(  # noqa: PLR0913 - what a ledger is made of
         origin=origin,
         policies={policy.version: policy_text},
     )
-    kid, algorithm, jwk = parse_jwk(public_jwk(keys.event_key))
+    try:
+        _write_beginning(ledger, policy_text, at)
+        publish_checkpoint(ledger, at)
+    finally:
+        database.engine.dispose()
+
+
+def _write_beginning(ledger: Ledger, policy_text: str, at: datetime) -> None:
+    """Write everything that a new ledger holds, in one transaction."""
+    kid, algorithm, jwk = parse_jwk(public_jwk(ledger.keys.event_key))
     itself = Platform(
         id=platforms.LEDGER_PLATFORM,
         uri=ledger.issuer,
         name="the ledger",
         group="the ledger",
-        jurisdictions=(jurisdiction,),
+        jurisdictions=(ledger.jurisdiction.code,),
         scopes=(),
         state=PlatformState.ACTIVE,
     )
-    with begin_write(database) as connection:
+    with begin_write(ledger.database) as connection:
         if not ledgers.has_schema(connection):
             raise LedgerUnavailable("The database has no schema: run the migrations.")
         if ledgers.find_ledger(connection) is not None:
             raise Conflict("There is a ledger in this database already.")
-        created = StoredLedger(origin, jurisdiction, ledger.sandbox, at)
+        created = StoredLedger(ledger.origin, ledger.jurisdiction.code, ledger.sandbox, at)
         ledgers.insert_ledger(connection, created)
-        ledgers.insert_policy(connection, policy.version, policy_text, at)
+        ledgers.insert_policy(connection, ledger.policy.version, policy_text, at)
         platforms.insert_platform(
             connection,
             itself,
-            tag_key=seal_secret(ledger, keys.tag_key, tag_key_context(itself.uri)),
+            tag_key=seal_secret(ledger, ledger.keys.tag_key, tag_key_context(itself.uri)),
             enrolled_at=at,
             fixed_id=True,
         )
@@ -98,11 +107,10 @@ def create_ledger(  # noqa: PLR0913 - what a ledger is made of
         published = draft_own_statement(
             ledger,
             "policy-published",
-            {"version": policy.version, "policy": policy_text},
+            {"version": ledger.policy.version, "policy": policy_text},
             op=Op.POLICY_PUBLISHED,
             incident="",
             at=at,
         )
         entries.insert_event(connection, published)
         sequence_pending(ledger, connection)
-    publish_checkpoint(ledger, at)

@@ -162,13 +162,17 @@ def open_ledger(
     *Raises*: LedgerUnavailable where the database can't be reached or holds no ledger.
     """
     database = open_database(database_url)
-    with begin_read(database) as connection:
-        stored = ledgers.find_ledger(connection) if ledgers.has_schema(connection) else None
+    try:
+        with begin_read(database) as connection:
+            stored = ledgers.find_ledger(connection) if ledgers.has_schema(connection) else None
+            policies = ledgers.select_policies(connection) if stored else {}
         if stored is None:
             raise LedgerUnavailable("There is no ledger in this database: run `bcl db upgrade`.")
-        policies = ledgers.select_policies(connection)
-    if stored.jurisdiction not in profiles:
-        raise LedgerUnavailable("The ledger's jurisdiction has no profile.")
+        if stored.jurisdiction not in profiles:
+            raise LedgerUnavailable("The ledger's jurisdiction has no profile.")
+    except LedgerUnavailable:
+        database.engine.dispose()
+        raise
     return assemble_ledger(
         database,
         keys,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from sqlalchemy import insert, select
@@ -10,14 +11,20 @@ from ledger.store.engine import Database, open_database
 from ledger.store.tables import METADATA, platform
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlalchemy.engine import Connection
 
 
-def open_scratch() -> Database:
+@contextmanager
+def open_scratch() -> Iterator[Database]:
     """Open an empty database in memory with every table and no foreign key in force."""
     database = open_database("sqlite://")
-    METADATA.create_all(database.engine)
-    return database
+    try:
+        METADATA.create_all(database.engine)
+        yield database
+    finally:
+        database.engine.dispose()
 
 
 def copy_platforms(source: Connection, target: Connection) -> None:

@@ -1,0 +1,46 @@
+# The targets of the project. `make` alone lists them.
+PYTHON ?= python3
+BIN := .venv/bin
+export PYTHONDONTWRITEBYTECODE ?= 1
+
+.PHONY: help demo test serve check bench lock clean
+
+help: ## List the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+.venv/runtime: requirements.lock
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements.lock
+	touch $@
+
+.venv/dev: requirements-dev.lock
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-dev.lock
+	touch $@ .venv/runtime
+
+demo: .venv/runtime ## Set up and run the main job on an embedded database
+	@$(BIN)/python -m cli demo
+
+serve: .venv/runtime ## Keep a sandbox ledger running under var/
+	@$(BIN)/python -m cli serve
+
+test: .venv/dev ## Set up and run every test
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+check: .venv/dev ## What CI runs: lint, types, contract, tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+bench: .venv/dev ## Measure, and print ratios
+	$(BIN)/python bench/query.py
+	$(BIN)/python bench/report.py
+
+lock: ## Pin every dependency with its hashes
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+clean: ## Remove what the other targets made
+	rm -rf .venv var
