@@ -25,9 +25,7 @@ class SettingsError(Exception):
 
 
 def _setting(help_text: str, *, default: Any, secret: bool = False) -> Any:  # noqa: ANN401
-    return field(
-        default=default, repr=not secret, metadata={"help": help_text, "secret": secret}
-    )
+    return field(default=default, repr=not secret, metadata={"help": help_text, "secret": secret})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +43,7 @@ class Settings:
     port: int = _setting("port to listen on", default=8080)
     workers: int = _setting("server processes (SQLite: 1 is best)", default=1)
     body_max_bytes: int = _setting("largest request body", default=65_536)
-    sequence_interval_seconds: float = _setting(
-        "how often the worker looks for work", default=0.2
-    )
+    sequence_interval_seconds: float = _setting("how often the worker looks for work", default=0.2)
     log_key: str = _setting("Ed25519 seed of the log, base64url", default="", secret=True)
     event_key: str = _setting(
         "private JWK for the ledger's own statements", default="", secret=True
@@ -56,9 +52,7 @@ class Settings:
     wrap_key: str = _setting(
         "32 bytes base64url that wrap the keys of sealed tokens", default="", secret=True
     )
-    index_key: str = _setting(
-        "32 bytes base64url that make lookup keys", default="", secret=True
-    )
+    index_key: str = _setting("32 bytes base64url that make lookup keys", default="", secret=True)
     tag_key: str = _setting(
         "32 bytes base64url that tag the ledger's own entries", default="", secret=True
     )
@@ -81,9 +75,7 @@ def _is_secret(one: Any) -> bool:  # noqa: ANN401 - a dataclass field
     return bool(one.metadata["secret"])
 
 
-def load_settings(
-    environment: Mapping[str, str], read_file: Callable[[str], str]
-) -> Settings:
+def load_settings(environment: Mapping[str, str], read_file: Callable[[str], str]) -> Settings:
     """Read the settings from a mapping; a secret may also come from a file.
 
     *Raises*: SettingsError with every fault at once: unknown names, wrong types, secrets given

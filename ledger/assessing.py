@@ -119,9 +119,7 @@ def assess_risk(
         if not fresh:
             bound = assessments.lock_order(connection, platform.id, request.order_commitment)
             check_order(bound, account, identifiers)
-            assessments.widen_order(
-                connection, platform.id, request.order_commitment, identifiers
-            )
+            assessments.widen_order(connection, platform.id, request.order_commitment, identifiers)
         evidence = assessments.read_evidence(connection, (account, *keys))
         neighbourhood = build_neighbourhood(
             account,

@@ -200,9 +200,7 @@ def _describe(platform: int, payload: bytes) -> tuple[int, str, str | None]:
     return int(Op.RETRACTED), statement.jti, None
 
 
-def _compare_derived(
-    ledger: Ledger, connection: Connection, snapshot: _Snapshot
-) -> list[Finding]:
+def _compare_derived(ledger: Ledger, connection: Connection, snapshot: _Snapshot) -> list[Finding]:
     """Sequence every statement again in an empty database and compare all that follows."""
     with scratch.open_scratch() as empty, begin_write(empty) as derived:
         scratch.copy_platforms(connection, derived)

@@ -68,4 +68,3 @@ def prove_incident(ledger: Ledger, caller: Caller, incident_id: str) -> str:
     except LedgerError as error:
         raise LedgerCorrupt("A receipt doesn't verify against the log.") from error
     return receipt
-

@@ -125,9 +125,13 @@ def accept_event(ledger: Ledger, token: bytes, received_at: datetime) -> Accepte
             entries.lock_event(connection, reported.id)
             known = incidents.find_incident(connection, reported.incident)
             history = entries.select_incident_events(connection, reported.incident)
-            _judge_retraction(ledger, statement, reported, history, closed=(
-                known is not None and next_state(known.state, Op.RETRACTED) is None
-            ))
+            _judge_retraction(
+                ledger,
+                statement,
+                reported,
+                history,
+                closed=(known is not None and next_state(known.state, Op.RETRACTED) is None),
+            )
             drafts = [
                 _draft_event(
                     ledger,

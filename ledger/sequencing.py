@@ -277,9 +277,7 @@ def weigh_report(ledger: Ledger, report: IncidentReport) -> tuple[int, int]:
     """
     policy = ledger.policy
     claims = report.series.claims if report.series else 1
-    weight = policy.weigh(
-        report.conduct, report.actor, report.proof.level, report.amount, claims
-    )
+    weight = policy.weigh(report.conduct, report.actor, report.proof.level, report.amount, claims)
     mass = forward_mass(
         weight.micro,
         day_number(report.conduct_ended_at.date()),
@@ -304,9 +302,7 @@ def _weigh(ledger: Ledger, incident: StoredIncident, report: IncidentReport) -> 
     )
 
 
-def _find_keys(
-    ledger: Ledger, report: IncidentReport
-) -> tuple[bytes, tuple[TokenClaim, ...]]:
+def _find_keys(ledger: Ledger, report: IncidentReport) -> tuple[bytes, tuple[TokenClaim, ...]]:
     claims = tuple(
         TokenClaim(
             key=lookup_key(ledger.keys.index_key, claim.identifier),

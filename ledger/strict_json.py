@@ -29,9 +29,7 @@ def parse_json(raw: bytes, *, depth_max: int = DEPTH_MAX, bytes_max: int = BYTES
     _check_depth(raw, depth_max)
     try:
         text = raw.decode("utf-8")
-        value = json.loads(
-            text, object_pairs_hook=_unique, parse_constant=_refuse_constant
-        )
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
         raise MalformedJson("The text isn't UTF-8.") from error
     except (ValueError, RecursionError) as error:

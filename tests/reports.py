@@ -123,7 +123,9 @@ def sample_report(
     return replace(report, **changes)
 
 
-def sample_retraction(report: IncidentReport, now: datetime = NOW, number: str = "r1") -> Retraction:
+def sample_retraction(
+    report: IncidentReport, now: datetime = NOW, number: str = "r1"
+) -> Retraction:
     """Give the retraction of a report."""
     now = now.replace(microsecond=0)
     return Retraction(
@@ -135,5 +137,3 @@ def sample_retraction(report: IncidentReport, now: datetime = NOW, number: str =
         account=report.account,
         incident_jti=report.jti,
     )
-
-

@@ -139,8 +139,6 @@ def _count_groups(multiplicities: Sequence[Multiplicity]) -> dict[bytes, dict[st
     return counts
 
 
-def _bearer(
-    rows: Sequence[Posting], shared: tuple[SharedKind, ...], *, has_nid: bool
-) -> Bearer:
+def _bearer(rows: Sequence[Posting], shared: tuple[SharedKind, ...], *, has_nid: bool) -> Bearer:
     first = rows[0]
     return Bearer(first.account, first.platform, first.group, tuple(rows), shared, has_nid)

@@ -157,9 +157,7 @@ def parse_identifier(text: str) -> Identifier:
     match = _TEXT.fullmatch(text)
     if match is None or match[2] not in _KIND_NAMES or int(match[1]) > EPOCH_MAX:
         raise InvalidIdentifier("An identifier isn't of the form bcl1.<epoch>.<kind>.<token>.")
-    identifier = Identifier(
-        Kind(match[2]), int(match[1]), base64.urlsafe_b64decode(f"{match[3]}=")
-    )
+    identifier = Identifier(Kind(match[2]), int(match[1]), base64.urlsafe_b64decode(f"{match[3]}="))
     if render_identifier(identifier) != text:
         raise InvalidIdentifier("An identifier's token isn't in canonical base64url.")
     return identifier

@@ -25,7 +25,14 @@ from ledger.errors import (
     InvalidToken,
     LedgerError,
 )
-from ledger.identity.key import Algorithm, KeyState, load_private, load_public, parse_jwk, public_jwk
+from ledger.identity.key import (
+    Algorithm,
+    KeyState,
+    load_private,
+    load_public,
+    parse_jwk,
+    public_jwk,
+)
 from ledger.strict_json import parse_json
 
 if TYPE_CHECKING:
@@ -240,9 +247,7 @@ def sign_token(claims: Mapping[str, object], private_jwk: Mapping[str, str], *, 
 
 
 def _dump(claims: Mapping[str, object]) -> bytes:
-    return json.dumps(
-        claims, ensure_ascii=False, separators=(",", ":"), allow_nan=False
-    ).encode()
+    return json.dumps(claims, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 
 def sign_access_token(  # noqa: PLR0913 - one claim each (RFC 9068 §2.2)

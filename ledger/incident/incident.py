@@ -273,7 +273,9 @@ def _build_report(claims: ConfirmedClaims, event: Confirmed) -> IncidentReport:
         event_at=_instant(event.event_timestamp),
         account=account,
         identifiers=tuple(
-            IdentifierClaim(parse_identifier(one), bound.binding, bound.verified_on, bound.accounts_here)
+            IdentifierClaim(
+                parse_identifier(one), bound.binding, bound.verified_on, bound.accounts_here
+            )
             for one in opaque
             for bound in (event.bindings[one],)
         ),
@@ -362,4 +364,3 @@ def parse_ledger_statement(payload: bytes) -> LedgerStatement:
     if not isinstance(members, dict) or f"{EVENT_PREFIX}{name}:1" != kind:
         raise _violation("/events", "unknown_event", "The event type isn't the ledger's.")
     return LedgerStatement(jti=str(raw.get("jti")), name=name, members=members)
-

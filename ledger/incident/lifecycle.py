@@ -36,11 +36,7 @@ _NEXT: dict[tuple[State | None, Op], State] = {
     (State.DISPUTED, Op.EXPUNGED): State.EXPUNGED,
     **{(state, Op.RETRACTED): State.RETRACTED for state in _OPEN},
     **{(state, Op.EXPIRED): State.EXPIRED for state in _OPEN},
-    **{
-        (state, Op.ERASED): State.ERASED
-        for state in State
-        if state is not State.ERASED
-    },
+    **{(state, Op.ERASED): State.ERASED for state in State if state is not State.ERASED},
 }
 
 

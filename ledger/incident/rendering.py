@@ -24,9 +24,7 @@ def _present(members: dict[str, object]) -> dict[str, object]:
 def render_event(statement: IncidentReport | Retraction, audience: str) -> dict[str, object]:
     """Render a report or a retraction as the claims of an event token (docs/format.md)."""
     account = statement.account
-    subjects: list[dict[str, str]] = [
-        {"format": "iss_sub", "iss": account.iss, "sub": account.sub}
-    ]
+    subjects: list[dict[str, str]] = [{"format": "iss_sub", "iss": account.iss, "sub": account.sub}]
     if isinstance(statement, IncidentReport):
         name, members = CONFIRMED, _render_report(statement)
         subjects += [

@@ -24,7 +24,9 @@ from ledger.incident.taxonomy import (
 )
 
 IDENTIFIERS_MAX = 16
-Text = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Text = Annotated[
+    str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]*$")
+]
 Uri = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[!-~]+$")]
 Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Perceptual = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -128,7 +130,9 @@ class WireSeries(Wire):
     total: WireAmount
 
 
-Localised = Annotated[dict[Code, Annotated[str, StringConstraints(max_length=500)]], Field(max_length=8)]
+Localised = Annotated[
+    dict[Code, Annotated[str, StringConstraints(max_length=500)]], Field(max_length=8)
+]
 
 
 class Common(Wire):

@@ -107,8 +107,6 @@ def verify_receipt(
         receipt.proof,
         checkpoint.root_hash,
     )
-    if token is not None and not hmac.compare_digest(
-        commit(receipt.salt, token), leaf.commitment
-    ):
+    if token is not None and not hmac.compare_digest(commit(receipt.salt, token), leaf.commitment):
         raise InvalidReceipt("The receipt is for another statement.")
     return VerifiedReceipt(leaf, receipt.index, checkpoint, opened=token is not None)

@@ -33,9 +33,7 @@ def _month(day: int | None) -> str | None:
     return None if day is None else date.fromordinal(day + _UNIX_ORDINAL).isoformat()[:7]
 
 
-def render_answer(
-    score: RiskScore, advice: Advice | None, policy: RiskPolicy
-) -> dict[str, object]:
+def render_answer(score: RiskScore, advice: Advice | None, policy: RiskPolicy) -> dict[str, object]:
     """Render what the asker may see, ready for JSON (docs/scoring.md)."""
     reasons = explain_score(score)
     shown = share_points(
@@ -75,9 +73,7 @@ def render_answer(
             "first_seen": _month(score.first_day),
             "last_seen": _month(score.last_day),
         },
-        "ignored_links": [
-            {"kind": one.kind.value, "reason": one.reason} for one in score.ignored
-        ],
+        "ignored_links": [{"kind": one.kind.value, "reason": one.reason} for one in score.ignored],
         "policy_version": policy.version,
     }
 

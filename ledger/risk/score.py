@@ -75,9 +75,7 @@ def saturate(cap: int, x: int) -> int:
     return cap * x // (cap + x)
 
 
-def score_neighbourhood(
-    neighbourhood: Neighbourhood, policy: RiskPolicy, today: date
-) -> RiskScore:
+def score_neighbourhood(neighbourhood: Neighbourhood, policy: RiskPolicy, today: date) -> RiskScore:
     """Score a neighbourhood as of a UTC date.
 
     *Source*: docs/scoring.md, normative down to each floor.
@@ -109,9 +107,7 @@ def score_neighbourhood(
         for row in bearer.rows
     )
     platforms = {bearer.group: bearer.platform for bearer in reversed(direct)}
-    group_parts = [
-        (weight, (0, platforms[group], 0)) for group, weight in groups.items() if weight
-    ]
+    group_parts = [(weight, (0, platforms[group], 0)) for group, weight in groups.items() if weight]
     link_parts = [
         (h_linked * share // x, (1, bearer.platform, bearer.account)) for bearer, share in links
     ]
@@ -156,9 +152,7 @@ def _mass(bearer: Bearer, policy: RiskPolicy, day: int) -> int:
     )
 
 
-def _sum_groups(
-    bearers: Iterable[Bearer], policy: RiskPolicy, day: int
-) -> dict[str, int]:
+def _sum_groups(bearers: Iterable[Bearer], policy: RiskPolicy, day: int) -> dict[str, int]:
     """Give D_g = rel·sat_2U(S_g) // U for every group, by its lowest platform id."""
     sums: dict[str, int] = {}
     order: dict[str, int] = {}
@@ -212,9 +206,7 @@ def _basis(neighbourhood: Neighbourhood, h_direct: int, h_linked: int) -> str:
     return "association" if h_linked else "no_record"
 
 
-def share_points(
-    total: int, weighted: Sequence[tuple[int, tuple[int, int, int]]]
-) -> list[int]:
+def share_points(total: int, weighted: Sequence[tuple[int, tuple[int, int, int]]]) -> list[int]:
     """Share points by weight, by largest remainder; ties go to the lower order.
 
     *Shape*: pairs of weight and order; the shares add up to `total` where any weight is.

@@ -157,9 +157,7 @@ def lock_order(connection: Connection, platform: int, commitment: str) -> tuple[
     return bytes(row.account), bytes(row.identifiers)
 
 
-def widen_order(
-    connection: Connection, platform: int, commitment: str, identifiers: bytes
-) -> None:
+def widen_order(connection: Connection, platform: int, commitment: str, identifiers: bytes) -> None:
     """Bind an order to a larger identifier set."""
     connection.execute(
         text(

@@ -162,9 +162,7 @@ def assign_index(connection: Connection, event_id: int, index: int) -> None:
     connection.execute(update(event).where(event.c.id == event_id).values(entry_index=index))
 
 
-def insert_entries(
-    connection: Connection, entries: Sequence[tuple[int, bytes, bytes]]
-) -> None:
+def insert_entries(connection: Connection, entries: Sequence[tuple[int, bytes, bytes]]) -> None:
     """Insert entries. *Shape*: index, the exact entry, its leaf hash."""
     connection.execute(
         insert(log_entry),
@@ -225,9 +223,7 @@ def advance_state(connection: Connection, old: LogState, new: LogState) -> None:
         raise LedgerUnavailable("Another sequencer advanced the log.")
 
 
-def insert_checkpoint(
-    connection: Connection, size: int, note: str, published_at: datetime
-) -> None:
+def insert_checkpoint(connection: Connection, size: int, note: str, published_at: datetime) -> None:
     """Publish the one checkpoint of a size."""
     connection.execute(
         insert(log_checkpoint).values(size=size, note=note, published_at=published_at)

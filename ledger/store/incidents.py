@@ -63,9 +63,7 @@ def _values(stored: StoredIncident) -> dict[str, object]:
 
 def find_incident(connection: Connection, incident_id: str) -> StoredIncident | None:
     """Find an incident that the sequencer has seen."""
-    row = connection.execute(
-        select(incident).where(incident.c.id == incident_id)
-    ).one_or_none()
+    row = connection.execute(select(incident).where(incident.c.id == incident_id)).one_or_none()
     return None if row is None else _incident(row)
 
 
@@ -76,9 +74,7 @@ def insert_incident(connection: Connection, new: StoredIncident) -> None:
 
 def replace_incident(connection: Connection, changed: StoredIncident) -> None:
     """Write an incident's next state over the present one."""
-    connection.execute(
-        update(incident).where(incident.c.id == changed.id).values(_values(changed))
-    )
+    connection.execute(update(incident).where(incident.c.id == changed.id).values(_values(changed)))
 
 
 def select_account_incidents(connection: Connection, account: int) -> list[StoredIncident]:

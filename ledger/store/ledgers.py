@@ -51,9 +51,7 @@ def insert_ledger(connection: Connection, new: StoredLedger) -> None:
     )
 
 
-def insert_policy(
-    connection: Connection, version: int, body: str, published_at: datetime
-) -> None:
+def insert_policy(connection: Connection, version: int, body: str, published_at: datetime) -> None:
     """Insert one policy version as it was published."""
     connection.execute(insert(policy).values(version=version, body=body, published_at=published_at))
 

@@ -101,9 +101,7 @@ def insert_key(connection: Connection, key: PlatformKey) -> None:
 
 def find_key(connection: Connection, kid: str) -> tuple[PlatformKey, Platform] | None:
     """Find a key and the platform that owns it."""
-    row = connection.execute(
-        select(platform_key).where(platform_key.c.kid == kid)
-    ).one_or_none()
+    row = connection.execute(select(platform_key).where(platform_key.c.kid == kid)).one_or_none()
     if row is None:
         return None
     key = _key(row)
@@ -166,10 +164,7 @@ def insert_assertion(
     connection.execute(delete(client_assertion).where(client_assertion.c.expires_at < now))
     try:
         connection.execute(
-            insert(client_assertion).values(
-                platform=platform_id, jti=jti, expires_at=expires_at
-            )
+            insert(client_assertion).values(platform=platform_id, jti=jti, expires_at=expires_at)
         )
     except IntegrityError as error:
         raise TokenReplayed("This assertion was used already.") from error
-

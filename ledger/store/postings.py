@@ -222,9 +222,7 @@ def recount_tokens(
 def forget_identifiers(connection: Connection, candidates: Collection[int]) -> None:
     """Delete identifiers that no posting refers to any more: a kept key would be a trace."""
     used = select(posting.c.identifier).where(posting.c.identifier == identifier.c.id)
-    connection.execute(
-        delete(identifier).where(identifier.c.id.in_(candidates), ~used.exists())
-    )
+    connection.execute(delete(identifier).where(identifier.c.id.in_(candidates), ~used.exists()))
 
 
 _POSTINGS = """

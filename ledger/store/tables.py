@@ -63,16 +63,12 @@ class Instant(TypeDecorator[datetime]):
     impl = BigInteger
     cache_ok = True
 
-    def process_bind_param(
-        self, value: datetime | None, dialect: Dialect
-    ) -> int | None:
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
         """Turn an aware instant into its integer."""
         del dialect
         return None if value is None else to_microseconds(value)
 
-    def process_result_value(
-        self, value: int | None, dialect: Dialect
-    ) -> datetime | None:
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
         """Turn the integer into the aware instant."""
         del dialect
         return None if value is None else from_microseconds(value)
@@ -165,9 +161,7 @@ event = Table(
 event_content = Table(
     "event_content",
     METADATA,
-    Column(
-        "event", _RowId, ForeignKey("event.id"), primary_key=True, autoincrement=False
-    ),
+    Column("event", _RowId, ForeignKey("event.id"), primary_key=True, autoincrement=False),
     Column("token", LargeBinary, nullable=False),
     Column("entry_key", LargeBinary, nullable=False),
     Column("salt", LargeBinary, nullable=False),

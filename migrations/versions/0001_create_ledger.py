@@ -96,9 +96,7 @@ def _create_members() -> None:
         ),
         sa.PrimaryKeyConstraint("kid", name=op.f("pk_platform_key")),
     )
-    op.create_index(
-        op.f("ix_platform_key_platform"), "platform_key", ["platform"], unique=False
-    )
+    op.create_index(op.f("ix_platform_key_platform"), "platform_key", ["platform"], unique=False)
     op.create_table(
         "client_assertion",
         sa.Column("platform", sa.Integer(), nullable=False),
@@ -132,9 +130,7 @@ def _create_log() -> None:
         sa.Column("response_until", sa.BigInteger(), nullable=True),
         sa.Column("active_from", sa.BigInteger(), nullable=True),
         sa.Column("entry_index", sa.BigInteger(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["platform"], ["platform.id"], name=op.f("fk_event_platform")
-        ),
+        sa.ForeignKeyConstraint(["platform"], ["platform.id"], name=op.f("fk_event_platform")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_event")),
         sa.UniqueConstraint("entry_index", name=op.f("uq_event_entry_index")),
         sa.UniqueConstraint("platform", "jti", name=op.f("uq_event_platform_jti")),
@@ -155,9 +151,7 @@ def _create_log() -> None:
         sa.Column("token", sa.LargeBinary(), nullable=False),
         sa.Column("entry_key", sa.LargeBinary(), nullable=False),
         sa.Column("salt", sa.LargeBinary(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["event"], ["event.id"], name=op.f("fk_event_content_event")
-        ),
+        sa.ForeignKeyConstraint(["event"], ["event.id"], name=op.f("fk_event_content_event")),
         sa.PrimaryKeyConstraint("event", name=op.f("pk_event_content")),
     )
     op.create_table(
@@ -208,9 +202,7 @@ def _create_derived() -> None:
         sa.Column("level_a", sa.SmallInteger(), nullable=False),
         sa.Column("first_day", sa.Integer(), nullable=False),
         sa.Column("last_day", sa.Integer(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["platform"], ["platform.id"], name=op.f("fk_incident_platform")
-        ),
+        sa.ForeignKeyConstraint(["platform"], ["platform.id"], name=op.f("fk_incident_platform")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_incident")),
         sa.UniqueConstraint("reported_index", name=op.f("uq_incident_reported_index")),
     )
@@ -231,9 +223,7 @@ def _create_derived() -> None:
         sa.Column("account", ROW_ID, nullable=False),
         sa.Column("binding", sa.SmallInteger(), nullable=False),
         sa.Column("declared", sa.SmallInteger(), nullable=False),
-        sa.PrimaryKeyConstraint(
-            "identifier", "platform", "event_index", name=op.f("pk_edge")
-        ),
+        sa.PrimaryKeyConstraint("identifier", "platform", "event_index", name=op.f("pk_edge")),
         sqlite_with_rowid=False,
     )
     op.create_table(
@@ -283,9 +273,7 @@ def _create_assessments() -> None:
         sa.Column("answer", sa.Text(), nullable=False),
         sa.Column("idempotency_key", sa.String(length=128), nullable=True),
         sa.Column("request_hash", sa.LargeBinary(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["platform"], ["platform.id"], name=op.f("fk_assessment_platform")
-        ),
+        sa.ForeignKeyConstraint(["platform"], ["platform.id"], name=op.f("fk_assessment_platform")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_assessment")),
         sa.UniqueConstraint(
             "platform",
@@ -300,9 +288,7 @@ def _create_assessments() -> None:
         sa.Column("order_commitment", sa.String(length=100), nullable=False),
         sa.Column("account", sa.LargeBinary(), nullable=False),
         sa.Column("identifiers", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint(
-            "platform", "order_commitment", name=op.f("pk_assessed_order")
-        ),
+        sa.PrimaryKeyConstraint("platform", "order_commitment", name=op.f("pk_assessed_order")),
         sqlite_with_rowid=False,
     )
     op.create_table(
