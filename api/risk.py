@@ -304,7 +304,8 @@ def create_risk_assessment(ledger: Ledger, call: Call[RiskAssessmentRequest]) ->
     asked = call.body
     account, identifiers = _claims(asked)
     context = asked.context
-    amount = context.amount and parse_money(context.amount.value, context.amount.currency)
+    asked_amount = context.amount
+    amount = parse_money(asked_amount.value, asked_amount.currency) if asked_amount else None
     request = AssessmentRequest(
         account=account,
         identifiers=identifiers,

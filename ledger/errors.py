@@ -32,7 +32,7 @@ class LedgerError(Exception):
         self.faults = faults
 
 
-class LedgerCorrupt(Exception):  # noqa: N818 - an alarm, not an expected refusal
+class LedgerCorrupt(Exception):
     """What is stored contradicts the log. Sequencing stops and readiness fails."""
 
 

@@ -83,7 +83,7 @@ class Ledger:
         return {"keys": keys}
 
 
-def parse_keys(  # noqa: PLR0913 - one secret per use
+def parse_keys(
     *, log_key: str, event_key: str, access_key: str, wrap_key: str, index_key: str, tag_key: str
 ) -> LedgerKeys:
     """Read the secrets from their text forms: base64url of 32 bytes, or a private JWK.
@@ -163,16 +163,22 @@ def open_ledger(
     """
     database = open_database(database_url)
     try:
-        with begin_read(database) as connection:
-            stored = ledgers.find_ledger(connection) if ledgers.has_schema(connection) else None
-            policies = ledgers.select_policies(connection) if stored else {}
-        if stored is None:
-            raise LedgerUnavailable("There is no ledger in this database: run `bcl db upgrade`.")
-        if stored.jurisdiction not in profiles:
-            raise LedgerUnavailable("The ledger's jurisdiction has no profile.")
+        return _read_ledger(database, keys, profiles)
     except LedgerUnavailable:
         database.engine.dispose()
         raise
+
+
+def _read_ledger(
+    database: Database, keys: LedgerKeys, profiles: Mapping[str, JurisdictionProfile]
+) -> Ledger:
+    with begin_read(database) as connection:
+        stored = ledgers.find_ledger(connection) if ledgers.has_schema(connection) else None
+        policies = ledgers.select_policies(connection) if stored else {}
+    if stored is None:
+        raise LedgerUnavailable("There is no ledger in this database: run `bcl db upgrade`.")
+    if stored.jurisdiction not in profiles:
+        raise LedgerUnavailable("The ledger's jurisdiction has no profile.")
     return assemble_ledger(
         database,
         keys,

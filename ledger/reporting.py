@@ -184,7 +184,7 @@ def _judge_retraction(
         raise EventRefused("The retraction names another case or account than the report.")
 
 
-def _draft_report(  # noqa: PLR0913 - the parts of one accepted report
+def _draft_report(
     ledger: Ledger,
     report: IncidentReport,
     platform: Platform,

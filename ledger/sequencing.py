@@ -97,7 +97,7 @@ def open_event(ledger: Ledger, stored: StoredEvent) -> bytes:
     )
 
 
-def draft_own_statement(  # noqa: PLR0913 - one member each of the stored event
+def draft_own_statement(
     ledger: Ledger,
     name: str,
     members: Mapping[str, object],

@@ -49,13 +49,34 @@ def run_postgres() -> Iterator[str]:
         programs = _find_programs(home)
         cluster = home / "cluster"
         subprocess.run(
-            [programs / "initdb", "-D", cluster, "-U", "postgres", "-A", "trust", "-E", "UTF8"]
-            + ["--locale=C", "--no-sync", "--no-instructions"],
+            [
+                programs / "initdb",
+                "-D",
+                cluster,
+                "-U",
+                "postgres",
+                "-A",
+                "trust",
+                "-E",
+                "UTF8",
+                "--locale=C",
+                "--no-sync",
+                "--no-instructions",
+            ],
             check=True,
             capture_output=True,
             **options,
         )
-        command = [programs / "postgres", "-D", cluster, "-k", home, "-h", "", *_OPTIONS]
+        command: list[str | Path] = [
+            programs / "postgres",
+            "-D",
+            cluster,
+            "-k",
+            home,
+            "-h",
+            "",
+            *_OPTIONS,
+        ]
         with (home / "log").open("wb") as log:
             server = subprocess.Popen(command, stdout=log, stderr=log, **options)
         try:
@@ -68,7 +89,7 @@ def run_postgres() -> Iterator[str]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _wait_until_up(server: subprocess.Popen[bytes], home: Path) -> None:
+def _wait_until_up(server: subprocess.Popen[Any], home: Path) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while True:
         try:

@@ -11,7 +11,6 @@ from ledger.identity.identifier import (
     AccountRef,
     Binding,
     Bucket,
-    Identifier,
     IdentifierClaim,
     Kind,
     demo_token,
@@ -72,7 +71,7 @@ def sample_report(
     sub: str = "acct_1",
     number: str = "1",
     identifiers: Sequence[IdentifierClaim] | None = None,
-    **changes: Any,  # noqa: ANN401 - any field of the report
+    **changes: Any,
 ) -> IncidentReport:
     """Give a report that meets the standard of proof in a sandbox."""
     now = now.replace(microsecond=0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +19,7 @@ from ledger.store.tables import METADATA, log_entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 VERSIONS = ROOT / "migrations" / "versions"
 
@@ -138,7 +138,7 @@ def test_migrated_keys_and_constraints_are_the_declared_ones(
 )
 def test_the_database_itself_refuses_to_change_an_entry(database_url: str, statement: str) -> None:
     with connect(database_url) as connection:
-        only = {"TRUNCATE": "postgresql", "REPLACE": "sqlite"}.get(statement.split()[0])
+        only = {"TRUNCATE": "postgresql", "REPLACE": "sqlite"}.get(statement.split(maxsplit=1)[0])
         if only not in {None, connection.dialect.name}:
             pytest.skip(f"only {only} knows this statement")
         with connection.begin():

@@ -82,7 +82,7 @@ def count_accounts(
     seen[asker_group] = seen.get(asker_group, 0) + (1 if absent else 0)
     declared = sorted(
         (
-            one.bucket.lower
+            one.bucket.lower_bound
             for name, one in groups.items()
             if name != asker_group and one.bucket is not None
         ),
@@ -92,8 +92,8 @@ def count_accounts(
     tested = dict(seen)
     for name, one in groups.items():
         if name != asker_group and one.bucket is not None:
-            tested[name] = max(seen[name], min(one.bucket.lower, confirmed))
-    tested[asker_group] = max(seen[asker_group], asker_bucket.lower)
+            tested[name] = max(seen[name], min(one.bucket.lower_bound, confirmed))
+    tested[asker_group] = max(seen[asker_group], asker_bucket.lower_bound)
     return max(tested.values()), confirmed, tested
 
 
@@ -109,10 +109,11 @@ def is_hub(
         if number <= cap:
             continue
         known = groups.get(name)
-        bucket = asker_bucket if name == asker_group else known and known.bucket
+        declared = known.bucket if known else None
+        bucket = asker_bucket if name == asker_group else declared
         seen = known.seen if known else 0
-        if bucket is None or bucket.upper is None or seen > CROWD_SEEN_MAX:
+        if bucket is None or bucket.upper_bound is None or seen > CROWD_SEEN_MAX:
             return True
-        if 3 * seen < bucket.upper:
+        if 3 * seen < bucket.upper_bound:
             return True
     return False

@@ -114,7 +114,8 @@ def build_neighbourhood(
             kinds[one.kind] = min(n, kinds.get(one.kind, n))
             if proves and is_verified(one.kind, Binding.from_code(borne[0].binding)):
                 verified.setdefault(account, set()).add(one.kind)
-    same, associated = [], []
+    same: list[Bearer] = []
+    associated: list[Bearer] = []
     for account in sorted(links):
         kinds = links[account]
         proven = verified.get(account, set())
@@ -133,7 +134,8 @@ def _count_groups(multiplicities: Sequence[Multiplicity]) -> dict[bytes, dict[st
         before = groups.get(row.group)
         seen = row.accounts + (before.seen if before else 0)
         newer = row.bucket_index > latest.get((row.key, row.group), -1)
-        bucket = Bucket.from_code(row.bucket) if newer else before and before.bucket
+        declared = before.bucket if before else None
+        bucket = Bucket.from_code(row.bucket) if newer else declared
         latest[row.key, row.group] = max(row.bucket_index, latest.get((row.key, row.group), -1))
         groups[row.group] = GroupCount(seen, bucket)
     return counts

@@ -90,12 +90,12 @@ class Bucket(StrEnum):
     MASS = "500+"
 
     @property
-    def lower(self) -> int:
+    def lower_bound(self) -> int:
         """The smallest number of accounts in this bucket."""
         return _BOUNDS[self][0]
 
     @property
-    def upper(self) -> int | None:
+    def upper_bound(self) -> int | None:
         """The largest number of accounts in this bucket, or None where there is none."""
         return _BOUNDS[self][1]
 

@@ -45,9 +45,28 @@ PROOF_STANDARD = "bcl-proof-1"
 # ISO 4217 currencies whose minor unit isn't a hundredth.
 _EXPONENTS = {
     **dict.fromkeys(
-        "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0
+        [
+            "BIF",
+            "CLP",
+            "DJF",
+            "GNF",
+            "ISK",
+            "JPY",
+            "KMF",
+            "KRW",
+            "PYG",
+            "RWF",
+            "UGX",
+            "UYI",
+            "VND",
+            "VUV",
+            "XAF",
+            "XOF",
+            "XPF",
+        ],
+        0,
     ),
-    **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3),
+    **dict.fromkeys(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"], 3),
 }
 _EXPONENT = 2
 
@@ -196,7 +215,7 @@ def _translate(error: ValidationError) -> SchemaViolation:
 
 
 def _known_members() -> frozenset[str]:
-    pending = [ConfirmedClaims, RetractedClaims]
+    pending: list[type[Claims]] = [ConfirmedClaims, RetractedClaims]
     known: set[str] = set()
     for model in pending:
         for definition in [model.model_json_schema(), *model.model_json_schema()["$defs"].values()]:

@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import insert, select, text
+from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ledger.errors import LedgerUnavailable
 from ledger.graph.posting import Multiplicity, Posting
-from ledger.store.tables import assessment, assessment_outcome, to_microseconds
+from ledger.store.tables import assessed_order, assessment, assessment_outcome, to_microseconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -146,25 +146,21 @@ def bind_order(
 
 def lock_order(connection: Connection, platform: int, commitment: str) -> tuple[bytes, bytes]:
     """Read an order's account and identifier set and hold them until the transaction ends."""
-    lock = "" if connection.dialect.name == "sqlite" else " FOR UPDATE"
-    row = connection.execute(
-        text(
-            "SELECT account, identifiers FROM assessed_order "
-            f"WHERE platform = :platform AND order_commitment = :commitment{lock}"  # noqa: S608
-        ),
-        {"platform": platform, "commitment": commitment},
-    ).one()
-    return bytes(row.account), bytes(row.identifiers)
+    order = assessed_order.c
+    statement = select(order.account, order.identifiers).where(
+        order.platform == platform, order.order_commitment == commitment
+    )
+    row = connection.execute(statement.with_for_update()).one()
+    return row.account, row.identifiers
 
 
 def widen_order(connection: Connection, platform: int, commitment: str, identifiers: bytes) -> None:
     """Bind an order to a larger identifier set."""
+    order = assessed_order.c
     connection.execute(
-        text(
-            "UPDATE assessed_order SET identifiers = :identifiers "
-            "WHERE platform = :platform AND order_commitment = :commitment"
-        ),
-        {"platform": platform, "commitment": commitment, "identifiers": identifiers},
+        update(assessed_order)
+        .where(order.platform == platform, order.order_commitment == commitment)
+        .values(identifiers=identifiers)
     )
 
 

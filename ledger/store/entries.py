@@ -189,8 +189,8 @@ def select_leaf_hashes(connection: Connection, size: int) -> list[bytes]:
 def stream_entries(connection: Connection) -> Iterator[tuple[int, bytes, bytes]]:
     """Stream index, entry and leaf hash of every entry in log order."""
     statement = select(log_entry).order_by(log_entry.c.index)
-    for row in connection.execution_options(yield_per=1000).execute(statement):
-        yield row.index, row.entry, row.leaf_hash
+    for row in connection.execute(statement).yield_per(1000):
+        yield row[0], row[1], row[2]
 
 
 def insert_state(connection: Connection, state: LogState) -> None:

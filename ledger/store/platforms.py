@@ -61,7 +61,7 @@ def insert_platform(
 
     *Raises*: PlatformEnrolled where the name is taken.
     """
-    values = {
+    values: dict[str, object] = {
         "uri": enrolled.uri,
         "name": enrolled.name,
         "group_name": enrolled.group,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, delete, insert, select, text
 
-from ledger.store.tables import edge, identifier, multiplicity, posting
+from ledger.store.tables import edge, identifier, posting
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
