@@ -13,42 +13,22 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from reports import claim, sample_report, sample_retraction
+
 from ledger.assessing import AssessmentRequest, assess_risk
 from ledger.authorizing import authenticate, grant_access
 from ledger.enrolling import enrol_platform
 from ledger.identity.identifier import (
     AccountRef,
-    Binding,
-    Bucket,
     IdentifierClaim,
     Kind,
-    demo_token,
     render_identifier,
 )
 from ledger.identity.key import Algorithm, generate_signing_jwk, parse_jwk, public_jwk
 from ledger.identity.platform import SCOPES
 from ledger.identity.token import ASSERTION_TYPE, EVENT_TYPE, sign_token
-from ledger.incident.incident import (
-    PROOF_STANDARD,
-    EvidenceItem,
-    IncidentReport,
-    LegalBasis,
-    Money,
-    Notice,
-    Proof,
-    Retraction,
-)
+from ledger.incident.incident import IncidentReport, Retraction
 from ledger.incident.rendering import render_event
-from ledger.incident.taxonomy import (
-    Actor,
-    Conduct,
-    Consequence,
-    EvidenceKind,
-    EvidenceSource,
-    LegalBasisKind,
-    NoticeChannel,
-    ProofLevel,
-)
 from ledger.ledger import LedgerKeys
 from ledger.proving import prove_incident
 from ledger.reporting import accept_event, describe_incident
@@ -65,15 +45,6 @@ if TYPE_CHECKING:
     from ledger.ledger import Ledger
     from ledger.reporting import Accepted, IncidentView
 
-_VERIFIED = {
-    Kind.NID: Binding.REAL_NAME,
-    Kind.PAY: Binding.PSP,
-    Kind.DEVICE: Binding.OBSERVED,
-    Kind.EMAIL: Binding.OTP,
-    Kind.PHONE: Binding.OTP,
-    Kind.ADDR: Binding.NONE,
-}
-
 
 def create_keys() -> LedgerKeys:
     """Create the secrets of a ledger, as `bcl key new` would."""
@@ -84,22 +55,6 @@ def create_keys() -> LedgerKeys:
         wrap_key=secrets.token_bytes(32),
         index_key=secrets.token_bytes(32),
         tag_key=secrets.token_bytes(32),
-    )
-
-
-def claim(
-    kind: Kind,
-    plain: str,
-    *,
-    binding: Binding | None = None,
-    accounts_here: Bucket = Bucket.ONE,
-) -> IdentifierClaim:
-    """Claim an identifier, bound as a careful platform would bind it unless told otherwise."""
-    return IdentifierClaim(
-        demo_token(kind, plain),
-        binding if binding is not None else _VERIFIED[kind],
-        None,
-        accounts_here,
     )
 
 
@@ -177,62 +132,29 @@ class Simulator:
     ) -> IncidentReport:
         """State one confirmed incident that meets the standard of proof, signed at an instant.
 
-        *Shape*: `changes` replaces members of the report.
+        *Shape*: `changes` replaces members of the report. Where the buyer has days to respond,
+        everything happened that much earlier.
         """
-        noticed = at - timedelta(days=30)
-        honest = IncidentReport(
+        stated = sample_report(
+            at,
             issuer=self.uri,
+            sub=f"acct-{buyer}",
+            identifiers=identifiers,
             jti=self.next_id("evt"),
             txn=self.next_id("case"),
-            issued_at=at.replace(microsecond=0),
-            event_at=at.replace(microsecond=0),
-            account=self.account(buyer),
-            identifiers=tuple(identifiers),
-            conduct=Conduct.EVIDENCE_FORGED_AI,
-            actor=Actor.FIRST_PARTY,
-            conduct_ended_at=at.replace(microsecond=0) - timedelta(hours=1),
-            confirmed_at=at.replace(microsecond=0) - timedelta(minutes=5),
-            amount=Money(12_990, "CNY"),
             jurisdiction=self.ledger.jurisdiction.code,
-            legal_basis=LegalBasis(LegalBasisKind.CONSENT, "receipt-1"),
-            proof=self.proof(at),
-            notice=Notice(
-                sent_at=noticed,
-                channel=NoticeChannel.APP,
-                proof_digest=hashlib.sha256(b"notice").digest(),
-                response_until=noticed + timedelta(days=20),
-                dispute_code_digest=hashlib.sha256(b"code").digest(),
-            ),
-            claim_code=None,
-            series=None,
         )
-        return replace(honest, **changes)
-
-    def proof(self, at: datetime) -> Proof:
-        """Prove by adjudication: two independent items, buyer heard, appeal window over."""
-        return Proof(
-            standard=PROOF_STANDARD,
-            level=ProofLevel.D,
-            evidence=(
-                EvidenceItem(
-                    EvidenceKind.CLAIM_PHOTO,
-                    EvidenceSource.BUYER,
-                    hashlib.sha256(b"claim photo").digest(),
-                    None,
+        days = self.ledger.jurisdiction.response_window_days
+        if days and stated.notice:
+            sent_at = stated.notice.sent_at - timedelta(days=days + 2)
+            stated = replace(
+                stated,
+                conduct_ended_at=stated.conduct_ended_at - timedelta(days=days + 2),
+                notice=replace(
+                    stated.notice, sent_at=sent_at, response_until=sent_at + timedelta(days=days)
                 ),
-                EvidenceItem(
-                    EvidenceKind.PACKING_VIDEO,
-                    EvidenceSource.MERCHANT,
-                    hashlib.sha256(b"packing video").digest(),
-                    None,
-                ),
-            ),
-            human_decision=True,
-            buyer_heard=True,
-            merchant_heard=True,
-            consequence=Consequence.REFUND_REFUSED,
-            appeal_window_ended_at=at.replace(microsecond=0) - timedelta(minutes=30),
-        )
+            )
+        return replace(stated, **changes)
 
     def held_incident(
         self, buyer: str, identifiers: Sequence[IdentifierClaim], at: datetime, until: datetime
@@ -245,16 +167,8 @@ class Simulator:
 
     def retraction(self, report: IncidentReport, at: datetime, **changes: Any) -> Retraction:
         """State that a report is taken back."""
-        honest = Retraction(
-            issuer=self.uri,
-            jti=self.next_id("evt"),
-            txn=report.txn,
-            issued_at=at.replace(microsecond=0),
-            event_at=at.replace(microsecond=0),
-            account=report.account,
-            incident_jti=report.jti,
-        )
-        return replace(honest, **changes)
+        honest = sample_retraction(report, at)
+        return replace(honest, issuer=self.uri, jti=self.next_id("evt"), **changes)
 
     def account(self, buyer: str) -> AccountRef:
         """Refer to a buyer's account here by its pseudonym."""

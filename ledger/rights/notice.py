@@ -79,8 +79,8 @@ def _judge_notice(
         if profile.notice_before_effect:
             yield Fault("/notice", "notice", "The buyer is told before a report counts.")
         return
-    if notice.sent_at > min(received_at, report.issued_at):
-        yield Fault("/notice/sent_at", "notice", "The notice was sent before the report.")
+    if not report.conduct_ended_at <= notice.sent_at <= min(received_at, report.issued_at):
+        yield Fault("/notice/sent_at", "notice", "Notice is sent after the conduct, then reported.")
     promised = window_end(notice.sent_at, profile.response_window_days, profile)
     shortest = notice.sent_at + timedelta(days=profile.response_window_days)
     if notice.response_until < min(promised, shortest):
