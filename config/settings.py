@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _PREFIX = "BCL_"
 CONFIG_FOLDER = Path(__file__).parent
+KEYS_FOLDER = "keys"  # of a sandbox, beside its database
 
 
 class SettingsError(Exception):
@@ -141,14 +142,35 @@ def _judge(settings: Settings) -> list[str]:
     return faults
 
 
-def load_environment() -> Settings:
-    """Read the settings of this process. *Raises*: SettingsError."""
-    return load_settings(os.environ, lambda path: Path(path).read_text(encoding="utf-8"))
+def read_environment(folder: Path | None = None) -> dict[str, str]:
+    """Give this process's environment, completed by the sandbox that a folder holds.
+
+    Where any secret is set, or there is no sandbox, the environment stands as it is.
+    """
+    secrets = [f"{_PREFIX}{one.name.upper()}" for one in fields(Settings) if _is_secret(one)]
+    is_given = any(name in os.environ or f"{name}_FILE" in os.environ for name in secrets)
+    if folder is None or is_given or not (folder / KEYS_FOLDER).is_dir():
+        return dict(os.environ)
+    home = folder.resolve()
+    completed = {
+        f"{name}_FILE": str(home / KEYS_FOLDER / name.removeprefix(_PREFIX).lower())
+        for name in secrets
+    }
+    completed["BCL_DEVELOPMENT_KEYS"] = "true"
+    completed["BCL_DATABASE_URL"] = f"sqlite:///{home / 'ledger.sqlite'}"
+    return {**completed, **os.environ}
 
 
 def environment_with(changes: Mapping[str, str]) -> dict[str, str]:
-    """Give this process's environment with some settings set, for a child process."""
+    """Give this process's environment with some variables set, for a child process."""
     return {**os.environ, **changes}
+
+
+def load_environment(folder: Path | None = None) -> Settings:
+    """Read the settings of this process, or of a folder's sandbox. *Raises*: SettingsError."""
+    return load_settings(
+        read_environment(folder), lambda path: Path(path).read_text(encoding="utf-8")
+    )
 
 
 def read_config(name: str) -> str:

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from ledger.rights.jurisdiction import JurisdictionProfile
 
 KEY_BYTES = 32
-STATUS_TYPE = "bcl-status+jwt"
-ACKNOWLEDGEMENT_TYPE = "bcl-acknowledgement+jwt"
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,9 @@ from ledger.errors import (
 from ledger.identity.identifier import check_epoch
 from ledger.identity.platform import PlatformState, require_scope
 from ledger.identity.token import (
+    ACKNOWLEDGEMENT_TYPE,
     EVENT_TYPE,
+    STATUS_TYPE,
     check_age,
     payload_of,
     read_key_id,
@@ -35,7 +37,7 @@ from ledger.identity.token import (
 from ledger.incident.incident import IncidentReport, parse_event
 from ledger.incident.lifecycle import next_state
 from ledger.incident.proof_standard import judge_report
-from ledger.ledger import ACKNOWLEDGEMENT_TYPE, STATUS_TYPE, mint_id
+from ledger.ledger import mint_id
 from ledger.log.leaf import Op, commit
 from ledger.rights.notice import activates_at, check_filing
 from ledger.sequencing import (

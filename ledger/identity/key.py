@@ -101,7 +101,7 @@ def parse_jwks(raw: bytes) -> tuple[tuple[str, Algorithm, dict[str, str]], ...]:
 def thumbprint(jwk: Mapping[str, str]) -> str:
     """Compute the SHA-256 thumbprint of a minimal JWK (RFC 7638 §3, RFC 8037 §2)."""
     text = json.dumps(dict(jwk), sort_keys=True, separators=(",", ":"))
-    return _encode(hashlib.sha256(text.encode()).digest())
+    return encode_base64url(hashlib.sha256(text.encode()).digest())
 
 
 def load_public(jwk: Mapping[str, str]) -> PublicKey:
@@ -146,25 +146,26 @@ def generate_signing_jwk(algorithm: Algorithm) -> dict[str, str]:
         return {
             "kty": "OKP",
             "crv": "Ed25519",
-            "x": _encode(x),
-            "d": _encode(key.private_bytes_raw()),
+            "x": encode_base64url(x),
+            "d": encode_base64url(key.private_bytes_raw()),
         }
     numbers = ec.generate_private_key(ec.SECP256R1()).private_numbers()
     return {
         "kty": "EC",
         "crv": "P-256",
-        "x": _encode(numbers.public_numbers.x.to_bytes(_COORDINATE_BYTES)),
-        "y": _encode(numbers.public_numbers.y.to_bytes(_COORDINATE_BYTES)),
-        "d": _encode(numbers.private_value.to_bytes(_COORDINATE_BYTES)),
+        "x": encode_base64url(numbers.public_numbers.x.to_bytes(_COORDINATE_BYTES)),
+        "y": encode_base64url(numbers.public_numbers.y.to_bytes(_COORDINATE_BYTES)),
+        "d": encode_base64url(numbers.private_value.to_bytes(_COORDINATE_BYTES)),
     }
 
 
-def _encode(raw: bytes) -> str:
+def encode_base64url(raw: bytes) -> str:
+    """Give bytes as base64url without padding (RFC 7515 §2)."""
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def _decode(text: str) -> bytes:
     raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    if len(raw) != _COORDINATE_BYTES or _encode(raw) != text:
+    if len(raw) != _COORDINATE_BYTES or encode_base64url(raw) != text:
         raise ValueError("not 32 bytes in canonical base64url")
     return raw

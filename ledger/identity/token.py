@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 EVENT_TYPE = "secevent+jwt"
 ASSERTION_TYPE = "client-authentication+jwt"
 ACCESS_TYPE = "at+jwt"
+STATUS_TYPE = "bcl-status+jwt"
+ACKNOWLEDGEMENT_TYPE = "bcl-acknowledgement+jwt"
 TOKEN_BYTES_MAX = 65_536
 JTI_LENGTH_MAX = 128
 SKEW_SECONDS = 60

@@ -1,0 +1,118 @@
+"""What a member does over HTTP: `token issue`, `event send`, `risk assess`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from cli.opening import as_member
+from ledger.errors import InvalidInput
+from ledger.identity.token import EVENT_TYPE, sign_token
+from ledger.incident.incident import parse_event
+from ledger.strict_json import parse_json
+
+if TYPE_CHECKING:
+    from cli.opening import Membership
+
+_INPUT = click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True)
+
+
+@click.group()
+def token() -> None:
+    """Get access tokens."""
+
+
+@token.command("issue")
+@as_member
+@click.option("--scope", help="Space-separated scopes.  [default: all that the platform has]")
+def issue(membership: Membership, scope: str | None) -> None:
+    """Get an access token for curl and print it. It lives for ten minutes."""
+    with membership.connect() as client:
+        click.echo(client.get_access(scope=scope))
+
+
+@click.group()
+def event() -> None:
+    """Send signed statements."""
+
+
+@event.command("send")
+@as_member
+@click.argument("file", type=_INPUT)
+@click.option(
+    "--token-out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Keep the token here: it alone opens the receipt.",
+)
+def send(membership: Membership, file: Path, token_out: Path | None) -> None:
+    """Send a statement: FILE holds its claims (docs/format.md), or its signed token.
+
+    Claims are checked here by the ledger's own rules of form, and signed with the key. Sending
+    the same statement again is answered like the first time.
+    """
+    raw = _read(file).strip()
+    if raw.startswith(b"{"):
+        parse_event(raw)
+        claims = parse_json(raw)
+        if not isinstance(claims, dict):
+            raise InvalidInput("The file doesn't hold the claims of a token.")
+        text = sign_token(claims, membership.key, typ=EVENT_TYPE)
+    else:
+        text = raw.decode("ascii", errors="replace")
+    if token_out is not None:
+        token_out.write_text(text, "ascii")
+    with membership.connect() as client:
+        sent = client.send_event(text)
+    click.echo(json.dumps({"incident": sent.incident_id, "token": sent.token}))
+
+
+@click.group()
+def risk() -> None:
+    """Ask about buyers."""
+
+
+@risk.command("assess")
+@as_member
+@click.argument("file", type=_INPUT)
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as it came.")
+def assess(membership: Membership, file: Path, as_json: bool) -> None:
+    """Ask about a buyer: FILE holds the body of POST /v1/risk-assessments."""
+    body = parse_json(_read(file))
+    if not isinstance(body, dict):
+        raise InvalidInput("The file doesn't hold a JSON object.")
+    with membership.connect() as client:
+        answer = client.assess_raw(body)
+    if as_json:
+        click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+    else:
+        print_answer(Console(highlight=False), answer)
+
+
+def print_answer(console: Console, answer: dict[str, Any], *, indent: int = 0) -> None:
+    """Print an assessment for a person: what it says, why, and what is suggested."""
+    colour = {"LOW": "green", "MEDIUM": "yellow", "HIGH": "red"}.get(answer["level"], "white")
+    advice = answer["advice"] or {"action": "no advice for this purpose", "rule": ""}
+    console.print(
+        f"{' ' * indent}score [bold {colour}]{answer['score']}[/]  {answer['level']}  "
+        f"{answer['basis']}  →  [bold]{advice['action']}[/] [dim]{advice['rule']}[/]"
+    )
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, indent))
+    for reason in answer["reasons"]:
+        text = reason["message"].get("en", reason["code"])
+        table.add_row(f"{reason['points']:>4}", reason["code"], f"[dim]{text}[/]")
+    for link in answer["ignored_links"]:
+        table.add_row("   –", f"{link['kind']} ignored", f"[dim]{link['reason']}[/]")
+    if table.rows:
+        console.print(table)
+
+
+def _read(file: Path) -> bytes:
+    if str(file) == "-":
+        return sys.stdin.buffer.read()
+    return file.read_bytes()

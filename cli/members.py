@@ -1,0 +1,155 @@
+"""Keys and members: `key new`, `platform enrol`, `platform list`, `platform suspend`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from cli import clock
+from cli.opening import FILE, open_own_ledger, write_ledger_keys, write_secret
+from ledger.enrolling import enrol_platform, list_platforms, suspend_platform
+from ledger.errors import InvalidInput
+from ledger.identity.key import (
+    Algorithm,
+    encode_base64url,
+    generate_signing_jwk,
+    parse_jwk,
+    parse_jwks,
+    public_jwk,
+)
+from ledger.identity.platform import SCOPES
+
+
+@click.group()
+def key() -> None:
+    """Generate keys."""
+
+
+@key.command("new")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--algorithm",
+    type=click.Choice([one.value for one in Algorithm]),
+    default=Algorithm.ED25519.value,
+    show_default=True,
+)
+@click.option("--ledger", is_flag=True, help="Make FILE a folder with the six secrets of a ledger.")
+def new(file: Path, algorithm: str, ledger: bool) -> None:
+    """Generate a platform's signing key: private to FILE, public to standard output."""
+    if ledger:
+        if file.exists():
+            raise InvalidInput("The folder exists already; secrets are never overwritten.")
+        write_ledger_keys(file)
+        for path in sorted(file.resolve().iterdir()):
+            click.echo(f"BCL_{path.name.upper()}_FILE={path}")
+        return
+    private = generate_signing_jwk(Algorithm(algorithm))
+    write_secret(file, json.dumps(private))
+    kid, signs, public = parse_jwk(public_jwk(private))
+    described = {**public, "kid": kid, "alg": signs.value, "use": "sig"}
+    click.echo(json.dumps({"keys": [described]}, indent=2))
+
+
+@click.group()
+def platform() -> None:
+    """Enrol, list and suspend members."""
+
+
+@platform.command("enrol")
+@click.option("--id", "uri", required=True, metavar="URL", help="Its name: an https URL.")
+@click.option("--name", required=True, help="What people call it.")
+@click.option("--group", required=True, help="Its corporate group; a group counts once.")
+@click.option("--jurisdiction", "jurisdictions", required=True, multiple=True, metavar="CODE")
+@click.option(
+    "--jwks",
+    required=True,
+    type=FILE,
+    help="Its public keys as a JWK set.",
+)
+@click.option(
+    "--scope", "scopes", multiple=True, type=click.Choice(sorted(SCOPES)), help="What it may do."
+)
+@click.pass_obj
+def enrol(
+    folder: Path,
+    uri: str,
+    name: str,
+    group: str,
+    jurisdictions: tuple[str, ...],
+    jwks: Path,
+    scopes: tuple[str, ...],
+) -> None:
+    """Enrol a platform and print what it must know.
+
+    The tag key is a secret between the ledger and this platform: with it the platform recognises
+    its own entries in the public log. It is printed once.
+    """
+    keys = parse_jwks(jwks.read_bytes())
+    with open_own_ledger(folder) as ledger:
+        enrolled = enrol_platform(
+            ledger,
+            uri=uri,
+            name=name,
+            group=group,
+            jurisdictions=jurisdictions,
+            scopes=scopes,
+            keys=keys,
+            at=clock.now(),
+        )
+        member = enrolled.platform
+        described = {
+            "id": member.uri,
+            "name": member.name,
+            "group": member.group,
+            "jurisdictions": list(member.jurisdictions),
+            "scopes": list(member.scopes),
+            "kids": [kid for kid, _, _ in keys],
+            "tag_key": encode_base64url(enrolled.tag_key),
+            "audience": ledger.issuer,
+            "vkey": ledger.vkey,
+        }
+    click.echo(json.dumps(described, indent=2, ensure_ascii=False))
+
+
+@platform.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def list_members(folder: Path, as_json: bool) -> None:
+    """List the platforms with their keys."""
+    with open_own_ledger(folder) as ledger:
+        members = [
+            {
+                "id": member.uri,
+                "name": member.name,
+                "group": member.group,
+                "state": member.state.value,
+                "jurisdictions": list(member.jurisdictions),
+                "scopes": list(member.scopes),
+                "keys": [{"kid": one.kid, "state": one.state.value} for one in keys],
+            }
+            for member, keys in list_platforms(ledger)
+        ]
+    if as_json:
+        click.echo(json.dumps(members, indent=2, ensure_ascii=False))
+        return
+    table = Table("platform", "name", "group", "state", "scopes", "keys", box=None)
+    for member, keys in zip(members, [one["keys"] for one in members], strict=True):
+        scopes = " ".join(str(one) for one in member["scopes"])
+        table.add_row(
+            *(str(member[n]) for n in ("id", "name", "group", "state")), scopes, str(len(keys))
+        )
+    Console(highlight=False).print(table)
+
+
+@platform.command("suspend")
+@click.argument("uri", metavar="URL")
+@click.pass_obj
+def suspend(folder: Path, uri: str) -> None:
+    """Suspend a platform: it can neither report nor ask. The log says so."""
+    with open_own_ledger(folder) as ledger:
+        suspend_platform(ledger, uri, clock.now())
+    click.echo(json.dumps({"id": uri, "state": "suspended"}))

@@ -1,0 +1,175 @@
+"""Running a ledger: `serve`, `worker`, `db upgrade`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from cli import clock
+from cli.opening import (
+    ROOT,
+    SANDBOX_ORIGIN,
+    VKEY_FILE,
+    found_ledger,
+    migrate,
+    open_own_ledger,
+    open_with,
+    prepare_sandbox,
+)
+from config.settings import Settings, load_environment, read_environment
+from ledger.activating import activate_due
+from ledger.errors import InvalidInput, LedgerUnavailable
+from ledger.sequencing import sequence
+
+_THREADS_EMBEDDED, _THREADS = 1, 4
+
+
+@click.command()
+@click.option("--host", help="Address to listen on.  [default: BCL_HOST]")
+@click.option("--port", type=click.IntRange(1, 65_535), help="Port.  [default: BCL_PORT]")
+@click.pass_obj
+def serve(folder: Path, host: str | None, port: int | None) -> None:
+    """Serve a ledger over HTTP; without any secret set, create and serve a sandbox.
+
+    Ends like the server does. On SQLite one thread answers, in the order of arrival.
+    """
+    settings = load_environment(folder)
+    in_sandbox = not settings.log_key or settings.development_keys
+    if in_sandbox and settings.env == "production":
+        settings.require_keys()
+    if in_sandbox:
+        prepare_sandbox(folder)
+        settings = load_environment(folder)
+    host, port = host or settings.host, port or settings.port
+    url = settings.public_url or (f"http://{host}:{port}" if in_sandbox else "")
+    changes = {"BCL_PUBLIC_URL": url} if url else {}
+    environment = {**read_environment(folder), **changes}
+    places = (str(ROOT), environment.get("PYTHONPATH", ""))
+    environment["PYTHONPATH"] = os.pathsep.join(place for place in places if place)
+    if in_sandbox:
+        _introduce(folder, url)
+    embedded = settings.database_url.startswith("sqlite")
+    arguments = {
+        "--interface": "wsgi",
+        "--host": host,
+        "--port": str(port),
+        "--workers": str(settings.workers),
+        "--blocking-threads": str(_THREADS_EMBEDDED if embedded else _THREADS),
+        "--log-level": "warning",
+        "--http": "1",
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "granian",
+        *(part for pair in arguments.items() for part in pair),
+    ]
+    os.execve(sys.executable, [*command, "--no-ws", "wsgi:application"], environment)  # noqa: S606 - becomes the server
+
+
+def _introduce(folder: Path, url: str) -> None:
+    """Tell where a sandbox is and what to try."""
+    talk = Console(stderr=True, highlight=False)
+    bcl = "./bcl" if folder == Path("var") else f"./bcl --folder {folder}"
+    talk.print(f"[bold]Sandbox ledger[/] {SANDBOX_ORIGIN} in {folder}/ [dim](no real people)[/]")
+    talk.print(f"  server     {url}   description {url}/docs")
+    talk.print(f"  log key    {(folder / VKEY_FILE).read_text('utf-8').strip()}")
+    talk.print("[bold]To try[/], in another terminal:")
+    talk.print(f"  curl -s {url}/log/checkpoint", soft_wrap=True)
+    talk.print(f"  {bcl} key new {folder}/shop.jwk > {folder}/shop.jwks", soft_wrap=True)
+    talk.print(
+        f"  {bcl} platform enrol --id https://shop.example --name Shop --group shop "
+        f"--jurisdiction SANDBOX --jwks {folder}/shop.jwks --scope risk:read "
+        "--scope incidents:read",
+        soft_wrap=True,
+    )
+    talk.print(
+        f"  {bcl} token issue --id https://shop.example --key {folder}/shop.jwk --url {url}",
+        soft_wrap=True,
+    )
+    talk.print(f"  {bcl} worker      [dim]lets held reports count when their window has passed[/]")
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Do what is due and end.")
+@click.pass_obj
+def worker(folder: Path, once: bool) -> None:
+    """Sequence what was accepted and do the clock's work, until told to stop.
+
+    On SQLite statements are sequenced as they are accepted; the clock's work is left.
+    """
+    interval = load_environment(folder).sequence_interval_seconds
+    stopping: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _frame: stopping.append(received))
+    with open_own_ledger(folder) as ledger:
+        while not stopping:
+            try:
+                now = clock.now()
+                done = sequence(ledger, now) + activate_due(ledger, now)
+            except LedgerUnavailable as error:
+                if once:
+                    raise
+                click.echo(f"bcl worker: {error}", err=True)
+                done = 0
+            if once and not done:
+                return
+            if not done:
+                clock.wait(interval)
+
+
+@click.group()
+def db() -> None:
+    """Migrate and create the database of a ledger."""
+
+
+@db.command("upgrade")
+@click.option(
+    "--origin", metavar="NAME", help="Create the ledger of this name: a URL without scheme."
+)
+@click.option("--jurisdiction", metavar="CODE", help="The profile of a ledger to be created.")
+@click.pass_obj
+def upgrade(folder: Path, origin: str | None, jurisdiction: str | None) -> None:
+    """Bring the schema to the newest revision and, with --origin, create the ledger.
+
+    Prints what the ledger is. Repeating it changes nothing.
+    """
+    settings = load_environment(folder)
+    settings.require_keys()
+    if (origin is None) != (jurisdiction is None):
+        raise InvalidInput("A ledger is created from an --origin and a --jurisdiction.")
+    if settings.env == "production" and jurisdiction == "SANDBOX":
+        raise InvalidInput("A sandbox is no ledger for production.")
+    _make_home(settings)
+    migrate(settings.database_url)
+    try:
+        ledger = open_with(settings)
+    except LedgerUnavailable:
+        if origin is None or jurisdiction is None:
+            raise
+        found_ledger(settings, origin=origin, jurisdiction=jurisdiction)
+        ledger = open_with(settings)
+    if origin is not None and (origin, jurisdiction) != (ledger.origin, ledger.jurisdiction.code):
+        raise InvalidInput("The database holds another ledger.")
+    described = {
+        "origin": ledger.origin,
+        "jurisdiction": ledger.jurisdiction.code,
+        "policy_version": ledger.policy.version,
+        "vkey": ledger.vkey,
+    }
+    ledger.database.engine.dispose()
+    click.echo(json.dumps(described, indent=2))
+
+
+def _make_home(settings: Settings) -> None:
+    """Make the folder of an SQLite file."""
+    if settings.database_url.startswith("sqlite:///"):
+        Path(settings.database_url.removeprefix("sqlite:///")).parent.mkdir(
+            parents=True, exist_ok=True
+        )

@@ -1,0 +1,16 @@
+"""The client's only clock and its only way to wait."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+
+def now() -> datetime:
+    """Tell the current instant, in UTC."""
+    return datetime.now(UTC)
+
+
+def wait(seconds: float) -> None:
+    """Let some time pass."""
+    time.sleep(seconds)

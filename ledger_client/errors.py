@@ -1,0 +1,22 @@
+"""What can go wrong in an exchange with a ledger, apart from what its pure modules refuse."""
+
+from __future__ import annotations
+
+
+class ExchangeError(Exception):
+    """An exchange with the ledger didn't give what was asked for."""
+
+
+class Unreachable(ExchangeError):
+    """The ledger gave no answer, or said that it can't serve now; the same call may succeed."""
+
+
+class Refused(ExchangeError):
+    """The ledger refused. `code` is the contract (docs/errors.md), `detail` a sentence."""
+
+    def __init__(self, status: int, code: str, detail: str) -> None:
+        """Keep what the answer said."""
+        super().__init__(f"{code}: {detail}")
+        self.status = status
+        self.code = code
+        self.detail = detail
