@@ -35,8 +35,8 @@ check: .venv/dev ## What CI runs: lint, types, contract, tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: .venv/dev ## Measure, and print ratios
-	$(BIN)/python bench/query.py
-	$(BIN)/python bench/report.py
+	PYTHONPATH=.:tests:bench $(BIN)/python bench/query.py
+	PYTHONPATH=.:tests:bench $(BIN)/python bench/report.py
 
 lock: ## Pin every dependency with its hashes
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml -o requirements.lock

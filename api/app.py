@@ -76,19 +76,20 @@ def create_app(
     public_url: str,
     body_max_bytes: int,
     now: Callable[[], datetime] = clock.now,
+    operations: tuple[Operation[Any], ...] = OPERATIONS,
 ) -> Flask:
     """Build the WSGI application of one ledger.
 
     *Shape*: `public_url` is where the server is reached, without a trailing slash.
     """
-    document = render_document(OPERATIONS)
+    document = render_document(operations)
     site = Site(public_url, render_bytes(document), render_page(document).encode())
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = body_max_bytes
     app.url_map.strict_slashes = True
     app.url_map.merge_slashes = False  # one path, one spelling: never a redirect
     gate = Gate(ledger)
-    for one in OPERATIONS:
+    for one in operations:
         app.add_url_rule(
             one.path.replace("{", "<").replace("}", ">"),
             endpoint=one.name,

@@ -91,7 +91,7 @@ def prepare_sandbox(folder: Path) -> bool:
     Dying between two steps leaves a sandbox that the next call completes.
     """
     if not (folder / KEYS_FOLDER).is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         half = folder / f"{KEYS_FOLDER}.{secrets.token_hex(4)}"
         write_ledger_keys(half)
         half.rename(folder / KEYS_FOLDER)

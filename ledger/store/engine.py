@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from sqlalchemy import create_engine, event
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import StaticPool
 
@@ -25,7 +25,16 @@ from ledger.errors import LedgerUnavailable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy.engine import Connection, Engine
+    from sqlalchemy.engine import Engine
+
+__all__ = [  # Connection: what a use case passes on, so that none needs the library's name
+    "Connection",
+    "Database",
+    "begin_read",
+    "begin_write",
+    "check_reachable",
+    "open_database",
+]
 
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ledger.errors import CaseReported, LedgerCorrupt, LedgerUnavailable
@@ -50,6 +50,43 @@ class LogState:
 
 _EVENTS = select(event, event_content.c.token, event_content.c.entry_key, event_content.c.salt)
 _EVENTS = _EVENTS.select_from(event.outerjoin(event_content, event_content.c.event == event.c.id))
+# Built once: building a statement costs several times what running it does.
+_BY_JTI = _EVENTS.where(event.c.platform == bindparam("member"), event.c.jti == bindparam("name"))
+_BY_CASE = select(event.c.id).where(
+    event.c.platform == bindparam("member"), event.c.txn == bindparam("case_name")
+)
+_BY_INCIDENT = _EVENTS.where(event.c.incident == bindparam("about")).order_by(event.c.id)
+_BY_INDEX = _EVENTS.where(event.c.entry_index == bindparam("at"))
+_PENDING = (
+    _EVENTS.where(event.c.entry_index.is_(None)).order_by(event.c.id).limit(bindparam("most"))
+)
+_LOCK = select(event.c.id).where(event.c.id == bindparam("row")).with_for_update()
+_INSERT_EVENT = insert(event).returning(event.c.id)
+_INSERT_CONTENT = insert(event_content)
+_INSERT_ENTRY = insert(log_entry)
+_INSERT_CHECKPOINT = insert(log_checkpoint)
+_ASSIGN = update(event).where(event.c.id == bindparam("row")).values(entry_index=bindparam("at"))
+_STATE = select(log_state.c.size, log_state.c.root, log_state.c.frontier)
+_LOCK_STATE = _STATE.with_for_update()
+_ADVANCE = (
+    update(log_state)
+    .where(
+        log_state.c.id == 1,
+        log_state.c.size == bindparam("old_size"),
+        log_state.c.root == bindparam("old_root"),
+    )
+    .values(
+        size=bindparam("new_size"),
+        root=bindparam("new_root"),
+        frontier=bindparam("new_frontier"),
+    )
+)
+_CHECKPOINT = (
+    select(log_checkpoint.c.size, log_checkpoint.c.note)
+    .where(log_checkpoint.c.size >= bindparam("at_least"))
+    .order_by(log_checkpoint.c.size.desc())
+    .limit(1)
+)
 
 
 def _event(row: Row[tuple[object, ...]]) -> StoredEvent:
@@ -84,70 +121,65 @@ def insert_event(connection: Connection, new: StoredEvent) -> int:
         raise LedgerCorrupt("An event can't be accepted without its content.")
     try:
         event_id = connection.execute(
-            insert(event)
-            .values(
-                platform=new.platform,
-                jti=new.jti,
-                txn=new.txn,
-                incident=new.incident,
-                op=new.op,
-                kid=new.kid,
-                received_at=new.received_at,
-                response_until=new.response_until,
-                active_from=new.active_from,
-            )
-            .returning(event.c.id)
+            _INSERT_EVENT,
+            {
+                "platform": new.platform,
+                "jti": new.jti,
+                "txn": new.txn,
+                "incident": new.incident,
+                "op": new.op,
+                "kid": new.kid,
+                "received_at": new.received_at,
+                "response_until": new.response_until,
+                "active_from": new.active_from,
+            },
         ).scalar_one()
     except IntegrityError as error:
         if "txn" in str(error.orig):
             raise CaseReported("This case was reported already.") from error
         raise LedgerUnavailable("The same statement is being accepted right now.") from error
     connection.execute(
-        insert(event_content).values(
-            event=event_id,
-            token=new.sealed.ciphertext,
-            entry_key=new.sealed.wrapped_key,
-            salt=new.salt,
-        )
+        _INSERT_CONTENT,
+        {
+            "event": event_id,
+            "token": new.sealed.ciphertext,
+            "entry_key": new.sealed.wrapped_key,
+            "salt": new.salt,
+        },
     )
     return int(event_id)
 
 
 def find_event(connection: Connection, platform_id: int, jti: str) -> StoredEvent | None:
     """Find a platform's statement by its jti."""
-    row = connection.execute(
-        _EVENTS.where(event.c.platform == platform_id, event.c.jti == jti)
-    ).one_or_none()
+    row = connection.execute(_BY_JTI, {"member": platform_id, "name": jti}).one_or_none()
     return None if row is None else _event(row)
 
 
 def find_case(connection: Connection, platform_id: int, txn: str) -> int | None:
     """Find the report of a case."""
-    return connection.execute(
-        select(event.c.id).where(event.c.platform == platform_id, event.c.txn == txn)
-    ).scalar_one_or_none()
+    case = {"member": platform_id, "case_name": txn}
+    return connection.execute(_BY_CASE, case).scalar_one_or_none()
 
 
 def lock_event(connection: Connection, event_id: int) -> None:
     """Hold an event's row until the transaction ends, so that its incident is judged once."""
-    connection.execute(select(event.c.id).where(event.c.id == event_id).with_for_update())
+    connection.execute(_LOCK, {"row": event_id})
 
 
 def select_incident_events(connection: Connection, incident_id: str) -> list[StoredEvent]:
     """Give all statements about one incident in accept order."""
-    statement = _EVENTS.where(event.c.incident == incident_id).order_by(event.c.id)
-    return [_event(row) for row in connection.execute(statement)]
+    return [_event(row) for row in connection.execute(_BY_INCIDENT, {"about": incident_id})]
 
 
 def select_pending(connection: Connection, limit: int) -> list[StoredEvent]:
     """Give accepted events that have no index yet, in accept order."""
-    statement = _EVENTS.where(event.c.entry_index.is_(None)).order_by(event.c.id).limit(limit)
-    return [_event(row) for row in connection.execute(statement)]
+    return [_event(row) for row in connection.execute(_PENDING, {"most": limit})]
 
 
 def find_entry_event(connection: Connection, index: int) -> StoredEvent | None:
     """Find the statement that became the entry at an index."""
-    row = connection.execute(_EVENTS.where(event.c.entry_index == index)).one_or_none()
+    row = connection.execute(_BY_INDEX, {"at": index}).one_or_none()
     return None if row is None else _event(row)
 
 
@@ -159,13 +191,13 @@ def select_sequenced(connection: Connection) -> list[StoredEvent]:
 
 def assign_index(connection: Connection, event_id: int, index: int) -> None:
     """Give an accepted event its index."""
-    connection.execute(update(event).where(event.c.id == event_id).values(entry_index=index))
+    connection.execute(_ASSIGN, {"row": event_id, "at": index})
 
 
 def insert_entries(connection: Connection, entries: Sequence[tuple[int, bytes, bytes]]) -> None:
     """Insert entries. *Shape*: index, the exact entry, its leaf hash."""
     connection.execute(
-        insert(log_entry),
+        _INSERT_ENTRY,
         [
             {"index": index, "entry": entry, "leaf_hash": leaf_hash}
             for index, entry, leaf_hash in entries
@@ -202,8 +234,7 @@ def insert_state(connection: Connection, state: LogState) -> None:
 
 def read_state(connection: Connection, *, lock: bool = False) -> LogState:
     """Read the log's state, and with `lock` hold it until the transaction ends."""
-    statement = select(log_state.c.size, log_state.c.root, log_state.c.frontier)
-    row = connection.execute(statement.with_for_update() if lock else statement).one_or_none()
+    row = connection.execute(_LOCK_STATE if lock else _STATE).one_or_none()
     if row is None:
         raise LedgerCorrupt("The log has no state.")
     return LogState(row.size, row.root, row.frontier)
@@ -215,9 +246,14 @@ def advance_state(connection: Connection, old: LogState, new: LogState) -> None:
     *Raises*: LedgerUnavailable where another sequencer was faster; nothing is lost by it.
     """
     result = connection.execute(
-        update(log_state)
-        .where(log_state.c.id == 1, log_state.c.size == old.size, log_state.c.root == old.root)
-        .values(size=new.size, root=new.root, frontier=new.frontier)
+        _ADVANCE,
+        {
+            "old_size": old.size,
+            "old_root": old.root,
+            "new_size": new.size,
+            "new_root": new.root,
+            "new_frontier": new.frontier,
+        },
     )
     if result.rowcount != 1:
         raise LedgerUnavailable("Another sequencer advanced the log.")
@@ -226,18 +262,13 @@ def advance_state(connection: Connection, old: LogState, new: LogState) -> None:
 def insert_checkpoint(connection: Connection, size: int, note: str, published_at: datetime) -> None:
     """Publish the one checkpoint of a size."""
     connection.execute(
-        insert(log_checkpoint).values(size=size, note=note, published_at=published_at)
+        _INSERT_CHECKPOINT, {"size": size, "note": note, "published_at": published_at}
     )
 
 
 def find_checkpoint(connection: Connection, at_least: int = 0) -> tuple[int, str] | None:
     """Find the newest published checkpoint that covers `at_least` entries: size and note."""
-    row = connection.execute(
-        select(log_checkpoint.c.size, log_checkpoint.c.note)
-        .where(log_checkpoint.c.size >= at_least)
-        .order_by(log_checkpoint.c.size.desc())
-        .limit(1)
-    ).one_or_none()
+    row = connection.execute(_CHECKPOINT, {"at_least": at_least}).one_or_none()
     return None if row is None else (row.size, row.note)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from ledger.incident.lifecycle import State
 from ledger.store.tables import event, incident
@@ -38,6 +38,12 @@ class StoredIncident:
     last_day: int = 0
 
 
+_BY_ID = select(incident).where(incident.c.id == bindparam("name"))
+_BY_ACCOUNT = select(incident).where(incident.c.account == bindparam("bearer"))
+_INSERT = insert(incident)
+_REPLACE = update(incident).where(incident.c.id == bindparam("name"))
+
+
 def _incident(row: Row[tuple[object, ...]]) -> StoredIncident:
     fields = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row by column
     fields["state"] = State(fields["state"])
@@ -63,26 +69,23 @@ def _values(stored: StoredIncident) -> dict[str, object]:
 
 def find_incident(connection: Connection, incident_id: str) -> StoredIncident | None:
     """Find an incident that the sequencer has seen."""
-    row = connection.execute(select(incident).where(incident.c.id == incident_id)).one_or_none()
+    row = connection.execute(_BY_ID, {"name": incident_id}).one_or_none()
     return None if row is None else _incident(row)
 
 
 def insert_incident(connection: Connection, new: StoredIncident) -> None:
     """Insert one incident."""
-    connection.execute(insert(incident).values(_values(new)))
+    connection.execute(_INSERT, _values(new))
 
 
 def replace_incident(connection: Connection, changed: StoredIncident) -> None:
     """Write an incident's next state over the present one."""
-    connection.execute(update(incident).where(incident.c.id == changed.id).values(_values(changed)))
+    connection.execute(_REPLACE, {"name": changed.id, **_values(changed)})
 
 
 def select_account_incidents(connection: Connection, account: int) -> list[StoredIncident]:
     """Give the incidents that count against an account."""
-    return [
-        _incident(row)
-        for row in connection.execute(select(incident).where(incident.c.account == account))
-    ]
+    return [_incident(row) for row in connection.execute(_BY_ACCOUNT, {"bearer": account})]
 
 
 def select_incidents(connection: Connection) -> list[StoredIncident]:

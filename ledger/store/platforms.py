@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ledger.errors import PlatformEnrolled, TokenReplayed
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
 LEDGER_PLATFORM = 0  # the ledger itself, which signs the clock's and the operator's statements
+
+
+_BY_KID = select(platform_key).where(platform_key.c.kid == bindparam("name"))
+_BY_ID = select(platform).where(platform.c.id == bindparam("member"))
+_BY_URI = select(platform).where(platform.c.uri == bindparam("name"))
+_TAG_KEY = select(platform.c.uri, platform.c.tag_key, platform.c.tag_key_wrap).where(
+    platform.c.id == bindparam("member")
+)
 
 
 def _platform(row: Row[tuple[object, ...]]) -> Platform:
@@ -101,17 +109,17 @@ def insert_key(connection: Connection, key: PlatformKey) -> None:
 
 def find_key(connection: Connection, kid: str) -> tuple[PlatformKey, Platform] | None:
     """Find a key and the platform that owns it."""
-    row = connection.execute(select(platform_key).where(platform_key.c.kid == kid)).one_or_none()
+    row = connection.execute(_BY_KID, {"name": kid}).one_or_none()
     if row is None:
         return None
     key = _key(row)
-    owner = connection.execute(select(platform).where(platform.c.id == key.platform)).one()
+    owner = connection.execute(_BY_ID, {"member": key.platform}).one()
     return key, _platform(owner)
 
 
 def find_platform(connection: Connection, uri: str) -> Platform | None:
     """Find a platform by its name, which is its issuer URL."""
-    row = connection.execute(select(platform).where(platform.c.uri == uri)).one_or_none()
+    row = connection.execute(_BY_URI, {"name": uri}).one_or_none()
     return None if row is None else _platform(row)
 
 
@@ -128,11 +136,7 @@ def select_keys(connection: Connection, platform_id: int) -> list[PlatformKey]:
 
 def select_tag_key(connection: Connection, platform_id: int) -> tuple[str, SealedToken]:
     """Give a platform's name, which its tag key is bound to, and the sealed tag key."""
-    row = connection.execute(
-        select(platform.c.uri, platform.c.tag_key, platform.c.tag_key_wrap).where(
-            platform.c.id == platform_id
-        )
-    ).one()
+    row = connection.execute(_TAG_KEY, {"member": platform_id}).one()
     return row.uri, SealedToken(ciphertext=row.tag_key, wrapped_key=row.tag_key_wrap)
 
 

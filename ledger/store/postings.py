@@ -75,11 +75,25 @@ _LEAVE = text("""
 """)
 
 
+_IDENTIFIERS_OF = select(identifier.c.token, identifier.c.id).where(
+    identifier.c.token.in_(bindparam("keys", expanding=True))
+)
+_INSERT_IDENTIFIER = insert(identifier)
+_INSERT_EDGE = insert(edge)
+_EDGES_OF = (
+    select(edge)
+    .where(
+        edge.c.identifier.in_(bindparam("identifiers", expanding=True)),
+        edge.c.platform == bindparam("member"),
+        edge.c.account == bindparam("bearer"),
+    )
+    .order_by(edge.c.event_index)
+)
+
+
 def find_identifiers(connection: Connection, keys: Collection[bytes]) -> dict[bytes, int]:
     """Find the row ids of lookup keys."""
-    rows = connection.execute(
-        select(identifier.c.token, identifier.c.id).where(identifier.c.token.in_(keys))
-    )
+    rows = connection.execute(_IDENTIFIERS_OF, {"keys": list(keys)})
     return {bytes(row.token): row.id for row in rows}
 
 
@@ -87,7 +101,7 @@ def insert_identifiers(connection: Connection, kinds: Mapping[bytes, int]) -> No
     """Insert lookup keys that aren't there yet."""
     rows = [{"token": key, "kind": kind} for key, kind in kinds.items()]
     if rows:
-        connection.execute(insert(identifier), rows)
+        connection.execute(_INSERT_IDENTIFIER, rows)
 
 
 def add_incident(
@@ -103,13 +117,7 @@ def add_incident(
     latest = {
         row.identifier: row
         for row in connection.execute(
-            select(edge)
-            .where(
-                edge.c.identifier.in_(bound),
-                edge.c.platform == added.platform,
-                edge.c.account == account,
-            )
-            .order_by(edge.c.event_index)
+            _EDGES_OF, {"identifiers": list(bound), "member": added.platform, "bearer": account}
         )
     }
     index = added.reported_index
@@ -127,7 +135,7 @@ def add_incident(
         [{"identifier": i, "account": account, "binding": b} for i, b in bindings.items()],
     )
     connection.execute(
-        insert(edge),
+        _INSERT_EDGE,
         [
             at
             | {
