@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, g, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from api import clock, events, incidents, log, oauth, risk, wellknown
 from api.authentication import Gate, render_challenge
@@ -25,6 +25,7 @@ from api.problems import render_failure, render_problem, render_status
 from api.rendering import JSON, JWT, Answer
 from ledger.errors import (
     InsufficientScope,
+    InvalidInput,
     InvalidToken,
     LedgerError,
     NotFound,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _TRACEPARENT = re.compile(
-    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(-.*)?",
+    r"(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(-.*)?",
     re.ASCII,
 )
 _NOTHING_LOADED = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
@@ -145,7 +146,7 @@ def _admit(
     key = request.headers.get("Idempotency-Key") if operation.creates else None
     if key is not None and re.fullmatch(IDEMPOTENCY_KEY, key, re.ASCII) is None:
         raise SchemaViolation("The Idempotency-Key isn't 1 to 255 printable ASCII characters.")
-    raw = request.get_data(cache=False) if operation.body else b""
+    raw = _read_body() if operation.body else b""
     return Call(
         site=site,
         body=operation.body.parse(raw) if operation.body else None,
@@ -157,6 +158,21 @@ def _admit(
         instance=g.instance,
         known_caller=caller,
     )
+
+
+def _read_body() -> bytes:
+    """Read a body, whose length may not be announced, to one byte past the limit at most.
+
+    *Raises*: RequestEntityTooLarge, InvalidInput where it is shorter than announced.
+    """
+    limit = request.max_content_length or 0
+    request.max_content_length = limit + 1  # the framework cuts there, and says nothing
+    raw = request.get_data(cache=False)
+    if len(raw) > limit:
+        raise RequestEntityTooLarge
+    if len(raw) < (request.content_length or 0):
+        raise InvalidInput("The body ends before its announced length.")
+    return raw
 
 
 def _refuse_content(operation: Operation[Any]) -> Answer | None:

@@ -27,7 +27,7 @@ _BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)", re.ASCII | re.IGNORECASE
 
 
 class Gate:
-    """Tells callers by their tokens. A suspension takes effect within ten seconds."""
+    """Tells callers by their tokens. Suspensions and revocations take effect within ten seconds."""
 
     def __init__(self, ledger: Ledger) -> None:
         """Stand before one ledger and remember nobody yet."""

@@ -14,7 +14,14 @@ from typing import Any
 _STYLE = """
 :root { color-scheme: light dark; }
 body { font: 1rem/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto; padding: 0 1rem; }
+h1, h2, h3 { line-height: 1.25; }
+h2 { margin-top: 3rem; }
+h3, li, summary { overflow-wrap: anywhere; }
 code, pre { font: .875rem/1.5 ui-monospace, monospace; }
+h3 code { font-size: 1.0625rem; font-weight: 400; }
+nav ul { list-style: none; padding: 0; }
+nav a { text-decoration: none; }
+nav a:hover, nav a:focus { text-decoration: underline; }
 pre { overflow-x: auto; padding: .75rem; border: 1px solid #8884; border-radius: .375rem; }
 article { border-top: 1px solid #8886; margin-top: 1.5rem; }
 h3 code:first-child { font-weight: 700; }
@@ -30,10 +37,12 @@ PAGE_POLICY = (
 def render_page(document: dict[str, Any]) -> str:
     """Render an OpenAPI document as one page of HTML."""
     sections: dict[str, list[str]] = {}
+    contents = []
     for path, methods in document["paths"].items():
         for method, described in methods.items():
             article = _render_operation(method.upper(), path, described)
             sections.setdefault(described["tags"][0], []).append(article)
+            contents.append(_render_link(method.upper(), path, described))
     body = "".join(
         f"<section><h2>{escape(tag)}</h2>{''.join(articles)}</section>"
         for tag, articles in sections.items()
@@ -45,7 +54,14 @@ def render_page(document: dict[str, Any]) -> str:
         f"<title>{escape(about['title'])}</title><style>{_STYLE}</style></head><body><main>"
         f"<h1>{escape(about['title'])}</h1><p>{escape(about['description'])}</p>"
         '<p>The same for programs: <a href="/openapi.json">openapi.json</a></p>'
-        f"{body}</main></body></html>\n"
+        f"<nav><ul>{''.join(contents)}</ul></nav>{body}</main></body></html>\n"
+    )
+
+
+def _render_link(method: str, path: str, described: dict[str, Any]) -> str:
+    return (
+        f'<li><a href="#{escape(described["operationId"])}">'
+        f"<code>{escape(method)} {escape(path)}</code></a></li>"
     )
 
 

@@ -9,7 +9,9 @@ from api.problems import render_set_error
 from api.rendering import Answer
 from ledger.errors import (
     EventRefused,
+    EvidenceTooHeavy,
     InvalidAudience,
+    InvalidIdentifier,
     InvalidIssuer,
     InvalidKey,
     InvalidToken,
@@ -46,8 +48,10 @@ _TOKEN = "application/secevent+jwt"  # noqa: S105 - a media type
         InvalidAudience,
         PlatformSuspended,
         SchemaViolation,
+        InvalidIdentifier,
         StandardNotMet,
         WrongJurisdiction,
+        EvidenceTooHeavy,
         EventRefused,
     ),
     refuse=render_set_error,

@@ -63,6 +63,7 @@ def parse_form(raw: bytes) -> TokenRequest:
     form = dict(pairs)
     if len(form) != len(pairs):
         raise InvalidInput("A parameter is sent twice.")
+    form = {name: value for name, value in pairs if value}  # empty is omitted (RFC 6749 §3.2)
     if "grant_type" not in form:
         raise InvalidInput("There is no grant_type.")
     if form["grant_type"] != GRANT_TYPE:
@@ -76,7 +77,7 @@ def parse_form(raw: bytes) -> TokenRequest:
         client_assertion_type=form["client_assertion_type"],
         client_assertion=form["client_assertion"],
         client_id=form.get("client_id"),
-        scope=form.get("scope") or None,
+        scope=form.get("scope"),
     )
 
 

@@ -25,11 +25,13 @@ from api.rendering import JSON
 from ledger.errors import (
     DuplicateMember,
     InsufficientScope,
+    InvalidInput,
     InvalidToken,
     LedgerError,
     MalformedJson,
     NestingTooDeep,
     NotFound,
+    ReceiptUnpublished,
     SchemaViolation,
 )
 from ledger.identity.platform import SCOPES
@@ -228,6 +230,8 @@ def _group_errors(operation: Operation[Any]) -> dict[int, list[type[LedgerError]
         errors += [InvalidToken, InsufficientScope]
     if operation.patterns:
         errors.append(NotFound)
+    if operation.body is not None:
+        errors.append(InvalidInput)
     if operation.body is not None and operation.body.media_type == JSON:
         errors += [MalformedJson, DuplicateMember, NestingTooDeep, SchemaViolation]
     grouped: dict[int, list[type[LedgerError]]] = {413: [], 415: []} if operation.body else {}
@@ -245,6 +249,8 @@ def _render_refusal(
     codes = ", ".join(sorted(error.code for error in errors))
     phrase = HTTPStatus(status).phrase
     headers = {401: ("WWW-Authenticate",), 503: ("Retry-After",)}.get(status, ())
+    if ReceiptUnpublished in errors:
+        headers = ("Retry-After",)
     if operation.refuse is render_set_error and status == 400:  # noqa: PLR2004
         headers = ("Content-Language",)
     described = {

@@ -245,6 +245,16 @@ def _claims(asked: RiskAssessmentRequest) -> tuple[AccountRef, tuple[IdentifierC
     return AccountRef(accounts[0].iss, accounts[0].sub), claims
 
 
+def _amount(context: AssessmentContext) -> Money | None:
+    if context.amount is None:
+        return None
+    try:
+        return parse_money(context.amount.value, context.amount.currency)
+    except SchemaViolation as error:
+        fault = error.faults[0]
+        raise _violation("/context/amount/value", fault.code, fault.detail) from error
+
+
 def _loss(told: OutcomeRequest) -> Money | None:
     if told.loss_minor is None and told.loss_currency is None:
         return None
@@ -304,15 +314,13 @@ def create_risk_assessment(ledger: Ledger, call: Call[RiskAssessmentRequest]) ->
     asked = call.body
     account, identifiers = _claims(asked)
     context = asked.context
-    asked_amount = context.amount
-    amount = parse_money(asked_amount.value, asked_amount.currency) if asked_amount else None
     request = AssessmentRequest(
         account=account,
         identifiers=identifiers,
         purpose=context.purpose,
         order_commitment=context.order_commitment,
         claim_code=context.claim_code,
-        amount=amount,
+        amount=_amount(context),
         client_reference=asked.client_reference,
         idempotency_key=call.idempotency_key,
         digest=call.digest,

@@ -26,6 +26,7 @@ from reports import claim
 from simulator import Simulator, create_keys, phone_and_device
 from sqlalchemy import create_engine, text
 
+from config.settings import environment_with
 from ledger.creating import create_ledger
 from ledger.identity.identifier import Kind
 from ledger.identity.key import encode_base64url
@@ -54,7 +55,7 @@ def open_database(backend: str) -> Iterator[str]:
             migrate(url)
             yield url
         return
-    with run_postgres() as address:
+    with run_postgres(durable=True) as address:
         engine = create_engine(address.format("postgres"), isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
             connection.execute(text("CREATE DATABASE bench"))
@@ -108,8 +109,7 @@ def create_secrets() -> LedgerKeys:
 
 def render_environment(url: str, keys: LedgerKeys) -> dict[str, str]:
     """Render the settings of a server process."""
-    return {
-        **os.environ,
+    changes = {
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests"), str(ROOT / "bench")]),
         "BCL_DATABASE_URL": url,
         "BCL_LOG_KEY": encode_base64url(keys.log_key),
@@ -119,6 +119,7 @@ def render_environment(url: str, keys: LedgerKeys) -> dict[str, str]:
         "BCL_EVENT_KEY": json.dumps(dict(keys.event_key)),
         "BCL_ACCESS_KEY": json.dumps(dict(keys.access_key)),
     }
+    return environment_with(changes)
 
 
 @contextmanager

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from cli.opening import as_member
-from ledger.errors import InvalidInput
-from ledger.identity.token import EVENT_TYPE, sign_token
+from ledger.errors import InvalidInput, InvalidToken
+from ledger.identity.token import EVENT_TYPE, read_key_id, sign_token
 from ledger.incident.incident import parse_event
 from ledger.strict_json import parse_json
 
@@ -64,7 +63,7 @@ def send(membership: Membership, file: Path, token_out: Path | None) -> None:
             raise InvalidInput("The file doesn't hold the claims of a token.")
         text = sign_token(claims, membership.key, typ=EVENT_TYPE)
     else:
-        text = raw.decode("ascii", errors="replace")
+        text = _read_token(raw)
     if token_out is not None:
         token_out.write_text(text, "ascii")
     with membership.connect() as client:
@@ -91,25 +90,34 @@ def assess(membership: Membership, file: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
     else:
-        print_answer(Console(highlight=False), answer)
+        print_answer(Console(highlight=False, soft_wrap=True), answer)
 
 
 def print_answer(console: Console, answer: dict[str, Any], *, indent: int = 0) -> None:
     """Print an assessment for a person: what it says, why, and what is suggested."""
     colour = {"LOW": "green", "MEDIUM": "yellow", "HIGH": "red"}.get(answer["level"], "white")
     advice = answer["advice"] or {"action": "no advice for this purpose", "rule": ""}
+    left = " " * indent
     console.print(
-        f"{' ' * indent}score [bold {colour}]{answer['score']}[/]  {answer['level']}  "
+        f"{left}score [bold {colour}]{answer['score']}[/]  {answer['level']}  "
         f"{answer['basis']}  →  [bold]{advice['action']}[/] [dim]{advice['rule']}[/]"
     )
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, indent))
     for reason in answer["reasons"]:
-        text = reason["message"].get("en", reason["code"])
-        table.add_row(f"{reason['points']:>4}", reason["code"], f"[dim]{text}[/]")
+        text = reason["message"].get("en", "")
+        console.print(f"{left}{reason['points']:>5}  {reason['code']}  [dim]{text}[/]")
     for link in answer["ignored_links"]:
-        table.add_row("   –", f"{link['kind']} ignored", f"[dim]{link['reason']}[/]")
-    if table.rows:
-        console.print(table)
+        console.print(f"{left}    –  {link['kind']} ignored  [dim]{link['reason']}[/]")
+
+
+def _read_token(raw: bytes) -> str:
+    """Read a signed token. *Raises*: InvalidInput, before anything was sent."""
+    try:
+        read_key_id(raw, typ=EVENT_TYPE)
+    except InvalidToken as error:
+        raise InvalidInput(
+            "The file holds neither the claims of a statement nor its token."
+        ) from error
+    return raw.decode("ascii")
 
 
 def _read(file: Path) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from rich.console import Console
 from cli import stage
 from cli.asking import print_answer
 from cli.opening import SANDBOX_ORIGIN, prepare_sandbox, read_vkey
+from config.settings import KEYS_FOLDER, read_environment
+from ledger.errors import InvalidInput
 from ledger.identity.identifier import Binding, Bucket, Kind
 from ledger.incident.taxonomy import Conduct
 from ledger_client.question import render_question
@@ -51,7 +54,7 @@ class Story:
 
     def tell(self) -> None:
         """Tell the whole story. *Raises*: ClickException where a part of it isn't true."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._clear()
         self._say("A sandbox ledger, with keys of its own and no real people")
         prepare_sandbox(self._folder)
         shop_a = stage.enrol_shop(self._folder, "shop-a")
@@ -68,6 +71,15 @@ class Story:
         self._close()
 
     # --- The parts ----------------------------------------------------------------------------
+
+    def _clear(self) -> None:
+        """Remove the last telling. *Raises*: InvalidInput where that could harm anybody else."""
+        if any(name.startswith("BCL_") for name in read_environment()):
+            raise InvalidInput("The demonstration has a ledger of its own: unset every BCL_ name.")
+        is_sandbox = (self._folder / KEYS_FOLDER).is_dir()
+        if self._folder.exists() and not is_sandbox and any(self._folder.iterdir()):
+            raise InvalidInput(f"{self._folder} is there already and holds no sandbox.")
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _tell_buyer(self, shop_a: Shop, at_a: Client, shop_b: Shop, at_b: Client) -> Sent:
         self._say("Shop B asks about a buyer who wants a refund and to keep the goods")
@@ -156,16 +168,17 @@ class Story:
         self._note(f"the bit is put back: {mended.stdout.strip()}")
 
     def _close(self) -> None:
-        bcl = f"./bcl --folder {self._folder}"
+        bcl = f"./bcl --folder {shlex.quote(str(self._folder))}"
         self._console.print("\n[bold green]Everything above happened.[/] Keep a server running:")
-        self._console.print(f"  {bcl} serve")
+        self._console.print(f"  {bcl} serve", markup=False)
         self._console.print("and ask it, in another terminal:")
         self._console.print(
             "  curl -s http://127.0.0.1:8080/v1/risk-assessments "
             "-H 'Content-Type: application/json' \\\n"
             f'    -H "Authorization: Bearer $({bcl} token issue --id https://shop-b.example '
-            f'--key {self._folder}/shop-b.jwk)" \\\n'
-            f"    -d @{self._folder}/question.json"
+            f'--key {shlex.quote(str(self._folder / "shop-b.jwk"))})" \\\n'
+            f"    -d @{shlex.quote(str(self._folder / 'question.json'))}",
+            markup=False,
         )
 
     # --- How it is told -----------------------------------------------------------------------

@@ -30,6 +30,11 @@ class _Door(click.Group):
             _end(error, _ASKED_WRONGLY)
         except (LedgerError, LedgerCorrupt, ExchangeError) as error:
             _end(error, _BAD)
+        except BrokenPipeError:
+            raise  # nobody reads on: the library ends the process quietly
+        except OSError as error:
+            click.echo(f"bcl: {error.filename}: {error.strerror}", err=True)
+            sys.exit(_ASKED_WRONGLY)
 
 
 def _end(error: Exception, status: int) -> None:

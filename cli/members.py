@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import click
@@ -11,7 +12,13 @@ from rich.table import Table
 
 from cli import clock
 from cli.opening import FILE, open_own_ledger, write_ledger_keys, write_secret
-from ledger.enrolling import enrol_platform, list_platforms, suspend_platform
+from ledger.enrolling import (
+    enrol_platform,
+    list_platforms,
+    revoke_key,
+    rotate_key,
+    suspend_platform,
+)
 from ledger.errors import InvalidInput
 from ledger.identity.key import (
     Algorithm,
@@ -22,6 +29,8 @@ from ledger.identity.key import (
     public_jwk,
 )
 from ledger.identity.platform import SCOPES
+
+_WIDTH_PIPED = 1000  # columns, so that every platform has one line
 
 
 @click.group()
@@ -136,13 +145,16 @@ def list_members(folder: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(members, indent=2, ensure_ascii=False))
         return
-    table = Table("platform", "name", "group", "state", "scopes", "keys", box=None)
+    table = Table(box=None)
+    for title in ("platform", "name", "group", "state", "scopes", "keys"):
+        table.add_column(title, overflow="fold")  # long names take a second line, never dots
     for member, keys in zip(members, [one["keys"] for one in members], strict=True):
         scopes = " ".join(str(one) for one in member["scopes"])
         table.add_row(
             *(str(member[n]) for n in ("id", "name", "group", "state")), scopes, str(len(keys))
         )
-    Console(highlight=False).print(table)
+    width = None if sys.stdout.isatty() else _WIDTH_PIPED
+    Console(highlight=False, width=width).print(table)
 
 
 @platform.command("suspend")
@@ -153,3 +165,28 @@ def suspend(folder: Path, uri: str) -> None:
     with open_own_ledger(folder) as ledger:
         suspend_platform(ledger, uri, clock.now())
     click.echo(json.dumps({"id": uri, "state": "suspended"}))
+
+
+@platform.command("add-key")
+@click.argument("uri", metavar="URL")
+@click.option("--jwks", required=True, type=FILE, help="The new public key as a JWK.")
+@click.pass_obj
+def add_key(folder: Path, uri: str, jwks: Path) -> None:
+    """Add a key beside the present ones. The log says so."""
+    keys = parse_jwks(jwks.read_bytes())
+    if len(keys) != 1:
+        raise InvalidInput("One key is added at a time.")
+    with open_own_ledger(folder) as ledger:
+        rotate_key(ledger, uri, keys[0], clock.now())
+    click.echo(json.dumps({"id": uri, "kid": keys[0][0], "state": "active"}))
+
+
+@platform.command("revoke-key")
+@click.argument("uri", metavar="URL")
+@click.argument("kid")
+@click.pass_obj
+def withdraw_key(folder: Path, uri: str, kid: str) -> None:
+    """Revoke a key for good: what it signs from now on is refused. The log says so."""
+    with open_own_ledger(folder) as ledger:
+        revoke_key(ledger, uri, kid, clock.now())
+    click.echo(json.dumps({"id": uri, "kid": kid, "state": "revoked"}))

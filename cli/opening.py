@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import click
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 
 from cli import clock
 from config.settings import KEYS_FOLDER, load_environment, read_config
@@ -26,6 +27,7 @@ from ledger.errors import InvalidInput, InvalidJwk, LedgerUnavailable
 from ledger.identity.key import Algorithm, encode_base64url, generate_signing_jwk, public_jwk
 from ledger.ledger import LedgerKeys, open_ledger, parse_keys
 from ledger.rights.jurisdiction import parse_profiles
+from ledger.store.engine import check_reachable, open_database
 from ledger.strict_json import parse_json
 from ledger_client.client import Client
 
@@ -65,11 +67,19 @@ def open_with(settings: Settings) -> Ledger:
 
 
 def migrate(database_url: str) -> None:
-    """Bring a database's schema to the newest revision."""
+    """Bring a database's schema to the newest revision. *Raises*: LedgerUnavailable."""
+    database = open_database(database_url)
+    try:
+        check_reachable(database)
+    finally:
+        database.engine.dispose()
     config = Config()
     config.set_main_option("script_location", str(ROOT / "migrations"))
     config.set_main_option("sqlalchemy.url", database_url.replace("%", "%%"))
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise LedgerUnavailable("The database's schema is of another release.") from error
 
 
 def found_ledger(settings: Settings, *, origin: str, jurisdiction: str) -> None:
@@ -180,5 +190,5 @@ def read_vkey(folder: Path) -> str:
     """Read the verifier key of a folder's sandbox. *Raises*: InvalidInput."""
     try:
         return (folder / VKEY_FILE).read_text("utf-8").strip()
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"There is no sandbox in {folder}: name the log's --vkey.") from error

@@ -15,15 +15,16 @@ from cli import clock
 from cli.opening import (
     ROOT,
     SANDBOX_ORIGIN,
-    VKEY_FILE,
     found_ledger,
     migrate,
     open_own_ledger,
     open_with,
     prepare_sandbox,
+    read_vkey,
 )
 from config.settings import Settings, load_environment, read_environment
 from ledger.activating import activate_due
+from ledger.checking import check_ready
 from ledger.errors import InvalidInput, LedgerUnavailable
 from ledger.sequencing import sequence
 
@@ -78,8 +79,8 @@ def _introduce(folder: Path, url: str) -> None:
     talk = Console(stderr=True, highlight=False)
     bcl = "./bcl" if folder == Path("var") else f"./bcl --folder {folder}"
     talk.print(f"[bold]Sandbox ledger[/] {SANDBOX_ORIGIN} in {folder}/ [dim](no real people)[/]")
-    talk.print(f"  server     {url}   description {url}/docs")
-    talk.print(f"  log key    {(folder / VKEY_FILE).read_text('utf-8').strip()}")
+    talk.print(f"  server     {url}   description {url}/docs", soft_wrap=True)
+    talk.print(f"  log key    {read_vkey(folder)}", soft_wrap=True)
     talk.print("[bold]To try[/], in another terminal:")
     talk.print(f"  curl -s {url}/log/checkpoint", soft_wrap=True)
     talk.print(f"  {bcl} key new {folder}/shop.jwk > {folder}/shop.jwks", soft_wrap=True)
@@ -155,15 +156,21 @@ def upgrade(folder: Path, origin: str | None, jurisdiction: str | None) -> None:
             raise
         found_ledger(settings, origin=origin, jurisdiction=jurisdiction)
         ledger = open_with(settings)
-    if origin is not None and (origin, jurisdiction) != (ledger.origin, ledger.jurisdiction.code):
-        raise InvalidInput("The database holds another ledger.")
-    described = {
-        "origin": ledger.origin,
-        "jurisdiction": ledger.jurisdiction.code,
-        "policy_version": ledger.policy.version,
-        "vkey": ledger.vkey,
-    }
-    ledger.database.engine.dispose()
+    try:
+        described = {
+            "origin": ledger.origin,
+            "jurisdiction": ledger.jurisdiction.code,
+            "policy_version": ledger.policy.version,
+            "vkey": ledger.vkey,
+        }
+        if origin is not None and (origin, jurisdiction) != (
+            ledger.origin,
+            ledger.jurisdiction.code,
+        ):
+            raise InvalidInput("The database holds another ledger.")
+        check_ready(ledger)  # which fails under keys that aren't this ledger's
+    finally:
+        ledger.database.engine.dispose()
     click.echo(json.dumps(described, indent=2))
 
 

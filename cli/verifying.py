@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from cli import clock
 from cli.opening import FILE, open_own_ledger
 from ledger.auditing import audit_ledger
+from ledger.errors import InvalidReceipt
 from ledger.proving import latest_checkpoint
 from ledger_client.receipt import verify_standing
 
@@ -84,10 +85,10 @@ def verify(file: Path, event: Path | None, vkey: str, status: Path | None, as_js
     today: its standing is "historic".
     """
     standing = verify_standing(
-        file.read_text("utf-8"),
+        _read_text(file),
         vkey,
         event=event.read_bytes().strip() if event else None,
-        status=status.read_text("ascii").strip() if status else None,
+        status=_read_text(status).strip() if status else None,
         now=clock.now(),
     )
     proved = standing.receipt
@@ -108,3 +109,10 @@ def verify(file: Path, event: Path | None, vkey: str, status: Path | None, as_js
         f"{what} entry {proved.index} of {proved.checkpoint.origin}, under the signed root of "
         f"{proved.checkpoint.size} entries; standing: {standing.state}"
     )
+
+
+def _read_text(file: Path) -> str:
+    try:
+        return file.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidReceipt("The receipt or the status isn't text.") from error

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _PREFIX = "BCL_"
+_PORT_MAX = 65_535
 CONFIG_FOLDER = Path(__file__).parent
 KEYS_FOLDER = "keys"  # of a sandbox, beside its database
 
@@ -93,14 +95,14 @@ def load_settings(environment: Mapping[str, str], read_file: Callable[[str], str
             values[known[name].name] = _convert(name, text, known[name].type, faults)
             continue
         one = known.get(name.removesuffix("_FILE"))
-        if one is None or name == name.removesuffix("_FILE") or not _is_secret(one):
+        if one is None or not _is_secret(one):
             faults.append(f"{name} is no setting.")
         elif name.removesuffix("_FILE") in given:
             faults.append(f"{name} and its plain form are both set.")
         else:
             try:
                 values[one.name] = read_file(text).strip()
-            except OSError:
+            except (OSError, ValueError):  # or its bytes aren't text
                 faults.append(f"{name} names a file that can't be read.")
     settings = Settings(**{name: value for name, value in values.items() if value is not None})
     faults += _judge(settings)
@@ -135,10 +137,12 @@ def _judge(settings: Settings) -> list[str]:
         faults.append("BCL_PUBLIC_URL must be an http or https URL.")
     numbers = ("port", "workers", "body_max_bytes", "sequence_interval_seconds")
     faults += [
-        f"{_PREFIX}{name.upper()} must be positive."
+        f"{_PREFIX}{name.upper()} must be a positive number."
         for name in numbers
-        if getattr(settings, name) <= 0
+        if not 0 < getattr(settings, name) < math.inf
     ]
+    if settings.port > _PORT_MAX:
+        faults.append(f"BCL_PORT must be at most {_PORT_MAX}.")
     return faults
 
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ledger.incident.incident import Money
     from ledger.ledger import Ledger
     from ledger.risk.advice import Purpose
+    from ledger.risk.score import RiskScore
 
 VALID_FOR = timedelta(minutes=10)
 _KEY_BYTES = 32
@@ -91,15 +92,7 @@ def assess_risk(
     for claim in request.identifiers:
         check_epoch(claim.identifier, sandbox=ledger.sandbox)
     account = account_key(ledger.keys.index_key, request.account)
-    presented = tuple(
-        Presented(
-            key=lookup_key(ledger.keys.index_key, claim.identifier),
-            kind=claim.identifier.kind,
-            binding=claim.binding,
-            bucket=claim.accounts_here,
-        )
-        for claim in request.identifiers
-    )
+    presented = _present(ledger, request)
     keys = sorted(one.key for one in presented)
     identifiers = b"".join(keys)
     with begin_write(ledger.database) as connection:
@@ -130,15 +123,7 @@ def assess_risk(
             ledger.policy.kinds,
         )
         score = score_neighbourhood(neighbourhood, ledger.policy, assessed_at.date())
-        advice = advise(score, request.purpose, ledger.policy)
-        answer = {
-            "id": mint_id("ra_", assessed_at),
-            "assessed_at": _text(assessed_at),
-            "valid_until": _text(assessed_at + VALID_FOR),
-            **render_answer(score, advice, ledger.policy),
-            "log": {"size": evidence.log_size, "origin": ledger.origin},
-            "client_reference": request.client_reference,
-        }
+        answer = _render(ledger, request, score, evidence.log_size, assessed_at)
         recorded = StoredAssessment(
             id=str(answer["id"]),
             platform=platform.id,
@@ -156,6 +141,32 @@ def assess_risk(
         )
         assessments.insert_assessment(connection, recorded)
     return answer
+
+
+def _present(ledger: Ledger, request: AssessmentRequest) -> tuple[Presented, ...]:
+    return tuple(
+        Presented(
+            key=lookup_key(ledger.keys.index_key, claim.identifier),
+            kind=claim.identifier.kind,
+            binding=claim.binding,
+            bucket=claim.accounts_here,
+        )
+        for claim in request.identifiers
+    )
+
+
+def _render(
+    ledger: Ledger, request: AssessmentRequest, score: RiskScore, log_size: int, at: datetime
+) -> dict[str, object]:
+    advice = advise(score, request.purpose, ledger.policy)
+    return {
+        "id": mint_id("ra_", at),
+        "assessed_at": _text(at),
+        "valid_until": _text(at + VALID_FOR),
+        **render_answer(score, advice, ledger.policy),
+        "log": {"size": log_size, "origin": ledger.origin},
+        "client_reference": request.client_reference,
+    }
 
 
 def check_order(bound: tuple[bytes, bytes], account: bytes, identifiers: bytes) -> None:

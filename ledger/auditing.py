@@ -1,38 +1,65 @@
 """Derive everything again from the signed statements, and compare it with what is stored.
 
-Each statement is unsealed, its signature checked with the archived key, and the very function
-that sequences builds entries, incidents and the index anew in an empty database in memory.
-Whatever differs is named by the index of its entry. An audit writes nothing.
+Each statement is unsealed, its signature checked with the archived key, and held against the row
+that it is filed as. Members and policies must be as their statements say. Once all that is sound,
+the very function that sequences builds entries, incidents and the index anew in an empty database
+in memory. Whatever differs is named by the index of its entry. An audit writes nothing. It can't
+see what no statement says (names of members, who asked), nor that the whole log was set back.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, TypeAlias
 
 from ledger.errors import LedgerCorrupt, LedgerError
+from ledger.identity.key import KeyState
+from ledger.identity.platform import PlatformState
+from ledger.identity.standing import Standing, apply_change, describe_standing
 from ledger.identity.token import verify_event_token
-from ledger.incident.incident import IncidentReport, parse_event, parse_ledger_statement
+from ledger.incident.incident import (
+    IncidentReport,
+    LedgerStatement,
+    Retraction,
+    parse_event,
+    parse_ledger_statement,
+)
+from ledger.ledger import check_minted
 from ledger.log.checkpoint import open_checkpoint
 from ledger.log.leaf import Op, parse_leaf
 from ledger.log.merkle import EMPTY_ROOT, extend_frontier, frontier_root, leaf_hash
+from ledger.rights.notice import activates_at
 from ledger.sequencing import open_event, sequence_pending
-from ledger.store import entries, incidents, platforms, postings, scratch
+from ledger.store import entries, incidents, ledgers, platforms, postings, scratch
 from ledger.store.engine import begin_read, begin_write
 from ledger.store.entries import LogState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from sqlalchemy.engine import Connection
+    from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
 
     from ledger.identity.key import PlatformKey
     from ledger.identity.platform import Platform
     from ledger.ledger import Ledger
+    from ledger.store.engine import Connection
     from ledger.store.entries import StoredEvent
 
 _BATCH = 500
+# Nothing can be derived from statements that aren't sound, or have no place in the log.
+_UNDERIVABLE = frozenset(
+    {
+        "content-unreadable",
+        "entry-malformed",
+        "entry-missing",
+        "key-missing",
+        "statement-invalid",
+        "statement-misfiled",
+        "statement-missing",
+    }
+)
+Statement: TypeAlias = IncidentReport | Retraction | LedgerStatement
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,51 +81,60 @@ class AuditReport:
 
 @dataclass(frozen=True, slots=True)
 class _Snapshot:
-    """What is stored, read in one transaction."""
+    """What is stored, read in one transaction. `events` are in log order, pending ones last."""
 
     state: LogState
     rows: dict[int, tuple[bytes, bytes]]
     events: list[StoredEvent]
+    reports: dict[tuple[object, object], StoredEvent]
     checkpoints: list[tuple[int, str]]
     keys: dict[str, PlatformKey]
     platforms: dict[int, Platform]
+    policies: dict[int, str]
 
 
 def audit_ledger(ledger: Ledger, on_progress: Callable[[int, int], None]) -> AuditReport:
     """Audit the whole ledger.
 
-    *Shape*: `on_progress` is told how many of how many entries were examined.
+    *Shape*: `on_progress` is told how many of how many statements were examined.
     """
-    with begin_read(ledger.database) as connection:
-        snapshot = _read_snapshot(connection)
-        findings = _examine_rows(snapshot)
-        findings += _examine_checkpoints(ledger, snapshot)
-        sound = []
+    with begin_read(ledger.database, snapshot=True) as connection:
+        try:
+            snapshot = _read_snapshot(connection)
+        except LedgerCorrupt as alarm:
+            return AuditReport(0, (Finding(None, "row-unreadable", str(alarm)),))
+        findings = _examine_rows(snapshot) + _examine_checkpoints(ledger, snapshot)
+        statements: list[tuple[StoredEvent, Statement]] = []
         for done, event in enumerate(snapshot.events, 1):
-            faults = _examine_event(ledger, event, snapshot)
-            findings += faults
-            if not faults:
-                sound.append(event)
+            opened = _open_statement(ledger, event, snapshot)
+            if isinstance(opened, Finding):
+                findings.append(opened)
+            else:
+                findings += _examine_filing(ledger, event, opened, snapshot)
+                statements.append((event, opened))
             on_progress(done, len(snapshot.events))
-        if len(sound) == len(snapshot.events) == len(snapshot.rows):
+        findings += _compare_members(ledger, statements, snapshot)
+        findings += _compare_policies(statements, snapshot)
+        if not _UNDERIVABLE & {one.code for one in findings}:
             findings += _compare_derived(ledger, connection, snapshot)
     return AuditReport(snapshot.state.size, tuple(dict.fromkeys(findings)))
 
 
 def _read_snapshot(connection: Connection) -> _Snapshot:
-    state = entries.read_state(connection)
-    rows = {index: (entry, hashed) for index, entry, hashed in entries.stream_entries(connection)}
+    pending = entries.count_pending(connection)
+    events = [*entries.select_sequenced(connection), *entries.select_pending(connection, pending)]
     members = platforms.select_platforms(connection)
-    keys = {
-        key.kid: key for member in members for key in platforms.select_keys(connection, member.id)
-    }
     return _Snapshot(
-        state=state,
-        rows=rows,
-        events=entries.select_sequenced(connection),
+        state=entries.read_state(connection),
+        rows={
+            index: (entry, hashed) for index, entry, hashed in entries.stream_entries(connection)
+        },
+        events=events,
+        reports={(one.platform, one.jti): one for one in events if one.op == Op.INCIDENT_CONFIRMED},
         checkpoints=list(entries.stream_checkpoints(connection)),
-        keys=keys,
-        platforms={member.id: member for member in members},
+        keys={k.kid: k for one in members for k in platforms.select_keys(connection, one.id)},
+        platforms={one.id: one for one in members},
+        policies=ledgers.select_policies(connection),
     )
 
 
@@ -106,23 +142,31 @@ def _examine_rows(snapshot: _Snapshot) -> list[Finding]:
     """Check that entries are dense, parse, hash as stored and lead to the stored root."""
     findings = []
     size = snapshot.state.size
-    present = {event.entry_index for event in snapshot.events}
-    for index in range(max([size, *(i + 1 for i in snapshot.rows)])):
-        if index not in snapshot.rows:
-            findings.append(Finding(index, "entry-missing", "The entry is missing."))
-            continue
+    indexes = [event.entry_index for event in snapshot.events if event.entry_index is not None]
+    present = set(indexes)
+    expected = 0
+    for index, (entry, hashed) in snapshot.rows.items():
+        if index != expected:
+            findings.append(Finding(expected, "entry-missing", "The entry is missing."))
+        expected = index + 1
         if index >= size:
             findings.append(Finding(index, "entry-unknown", "The entry is beyond the log's size."))
         if index not in present:
             findings.append(Finding(index, "statement-missing", "No statement stands behind it."))
-        entry, hashed = snapshot.rows[index]
         try:
             parse_leaf(entry)
         except LedgerError:
             findings.append(Finding(index, "entry-malformed", "The entry can't be parsed."))
         if leaf_hash(entry) != hashed:
             findings.append(Finding(index, "leaf-hash", "The leaf hash isn't the entry's."))
-    hashes = [leaf_hash(entry) for _, (entry, _) in sorted(snapshot.rows.items())]
+    if expected < size:
+        findings.append(Finding(expected, "entry-missing", "The entry is missing."))
+    findings += [
+        Finding(index, "entry-missing", "The entry of a statement is missing.")
+        for index in indexes
+        if index not in snapshot.rows and index != expected
+    ]
+    hashes = [leaf_hash(entry) for entry, _ in snapshot.rows.values()]
     frontier = extend_frontier(0, b"", hashes)
     derived = LogState(len(hashes), frontier_root(len(hashes), frontier), frontier)
     if derived != snapshot.state:
@@ -135,7 +179,7 @@ def _examine_checkpoints(ledger: Ledger, snapshot: _Snapshot) -> list[Finding]:
     findings = []
     frontier = b""
     size = 0
-    hashes = [leaf_hash(entry) for _, (entry, _) in sorted(snapshot.rows.items())]
+    hashes = [leaf_hash(entry) for entry, _ in snapshot.rows.values()]
     for published, note in snapshot.checkpoints:
         try:
             checkpoint = open_checkpoint(note, (ledger.verifier,))
@@ -154,17 +198,17 @@ def _examine_checkpoints(ledger: Ledger, snapshot: _Snapshot) -> list[Finding]:
     return findings
 
 
-def _examine_event(ledger: Ledger, event: StoredEvent, snapshot: _Snapshot) -> list[Finding]:
-    """Check one statement: unsealed, signed by its platform, and filed as what it says."""
+def _open_statement(ledger: Ledger, event: StoredEvent, snapshot: _Snapshot) -> Statement | Finding:
+    """Unseal one statement, verify that its platform signed it, and parse it."""
     index = event.entry_index
     key = snapshot.keys.get(event.kid)
     member = snapshot.platforms.get(event.platform)
     if key is None or member is None or key.platform != event.platform:
-        return [Finding(index, "key-missing", "The key of its statement isn't archived.")]
+        return Finding(index, "key-missing", "The key of its statement isn't archived.")
     try:
         token = open_event(ledger, event)
     except LedgerCorrupt:
-        return [Finding(index, "content-unreadable", "Its statement is missing or was changed.")]
+        return Finding(index, "content-unreadable", "Its statement is missing or was changed.")
     try:
         verified = verify_event_token(
             token,
@@ -174,12 +218,11 @@ def _examine_event(ledger: Ledger, event: StoredEvent, snapshot: _Snapshot) -> l
             received_at=event.received_at,
             archived=True,
         )
-        filed = _describe(event.platform, verified.payload)
+        if event.platform == platforms.LEDGER_PLATFORM:
+            return parse_ledger_statement(verified.payload)
+        return parse_event(verified.payload)
     except LedgerError:
-        return [Finding(index, "statement-invalid", "Its statement doesn't verify.")]
-    if filed != (event.op, event.jti, event.txn):
-        return [Finding(index, "statement-misfiled", "Its statement is filed as another one.")]
-    return []
+        return Finding(index, "statement-invalid", "Its statement doesn't verify.")
 
 
 _OWN_OPS = {
@@ -189,15 +232,109 @@ _OWN_OPS = {
 }
 
 
-def _describe(platform: int, payload: bytes) -> tuple[int, str, str | None]:
-    """Give op, jti and case of a statement from its own bytes."""
-    if platform == platforms.LEDGER_PLATFORM:
-        own = parse_ledger_statement(payload)
-        return int(_OWN_OPS[own.name]), own.jti, None
-    statement = parse_event(payload)
+def _examine_filing(
+    ledger: Ledger, event: StoredEvent, statement: Statement, snapshot: _Snapshot
+) -> list[Finding]:
+    """Check that the row of a statement says what the statement says."""
+    row = (event.op, event.jti, event.txn, event.incident, event.response_until, event.active_from)
+    try:
+        sound = row == _file_anew(ledger, event, statement, snapshot)
+    except LedgerCorrupt:
+        sound = False
+    if sound:
+        return []
+    detail = "Its statement is filed as another one."
+    return [Finding(event.entry_index, "statement-misfiled", detail)]
+
+
+def _file_anew(
+    ledger: Ledger, event: StoredEvent, statement: Statement, snapshot: _Snapshot
+) -> tuple[object, ...]:
+    """Give the row of a statement as the statement makes it. *Raises*: LedgerCorrupt."""
+    at = event.received_at
     if isinstance(statement, IncidentReport):
-        return int(Op.INCIDENT_CONFIRMED), statement.jti, statement.txn
-    return int(Op.RETRACTED), statement.jti, None
+        check_minted(event.incident, at)
+        if statement.jurisdiction != ledger.jurisdiction.code:
+            raise LedgerCorrupt("The report is of another jurisdiction.")
+        until = statement.notice.response_until if statement.notice else None
+        active_from = activates_at(statement, ledger.jurisdiction, received_at=at) or at
+        op = Op.INCIDENT_CONFIRMED
+        return op, statement.jti, statement.txn, event.incident, until, active_from
+    if isinstance(statement, Retraction):
+        incident = _find_incident(snapshot, event, event.platform, statement.incident_jti)
+        return Op.RETRACTED, statement.jti, None, incident, None, None
+    check_minted(statement.jti, at)
+    incident = statement.subject
+    if statement.name == "incident-activated":
+        issuer, jti = (statement.members.get(f"incident_{name}") for name in ("iss", "jti"))
+        member = next((one.id for one in snapshot.platforms.values() if one.uri == issuer), None)
+        if _find_incident(snapshot, event, member, jti) != incident:
+            raise LedgerCorrupt("The statement names another report than its incident's.")
+    return _OWN_OPS.get(statement.name), statement.jti, None, incident, None, None
+
+
+def _find_incident(
+    snapshot: _Snapshot, event: StoredEvent, platform: int | None, jti: object
+) -> str:
+    """Give the incident of the report that a later statement names. *Raises*: LedgerCorrupt."""
+    report = snapshot.reports.get((platform, jti))
+    if report is None or report.id > event.id:
+        raise LedgerCorrupt("The statement names no earlier report.")
+    return report.incident
+
+
+def _compare_members(
+    ledger: Ledger, statements: list[tuple[StoredEvent, Statement]], snapshot: _Snapshot
+) -> list[Finding]:
+    """Compare members and their keys with what the statements about them say."""
+    said: dict[str, Standing] = {}
+    changed: dict[str, int | None] = {}
+    for event, statement in statements:
+        if not isinstance(statement, LedgerStatement):
+            continue
+        if not said:  # the first statement of all is made when the ledger is created
+            said[ledger.issuer] = _describe_itself(ledger, event.received_at)
+        if statement.name == "platform-changed":
+            uri = str(statement.members.get("platform"))
+            changed[uri] = event.entry_index
+            try:
+                said[uri] = apply_change(said.get(uri), statement.members, event.received_at)
+            except LedgerCorrupt:
+                continue  # and so the member differs
+    stored = {
+        one.uri: describe_standing(one, [k for k in snapshot.keys.values() if k.platform == one.id])
+        for one in snapshot.platforms.values()
+    }
+    return [
+        Finding(changed.get(uri), "member-differs", "A member isn't as its statements make it.")
+        for uri in sorted(said.keys() | stored.keys())
+        if said.get(uri) != stored.get(uri)
+    ]
+
+
+def _describe_itself(ledger: Ledger, born_at: datetime) -> Standing:
+    """Describe the ledger as the member that it is of itself."""
+    kid = ledger.public_jwks["keys"][1]["kid"]
+    keys = {kid: (KeyState.ACTIVE, born_at, None)}
+    jurisdictions = (ledger.jurisdiction.code,)
+    return Standing("the ledger", jurisdictions, (), PlatformState.ACTIVE, keys)
+
+
+def _compare_policies(
+    statements: list[tuple[StoredEvent, Statement]], snapshot: _Snapshot
+) -> list[Finding]:
+    """Compare the policies with those that were published."""
+    said: dict[object, tuple[int | None, object]] = dict.fromkeys(snapshot.policies, (None, None))
+    for event, statement in statements:
+        if isinstance(statement, LedgerStatement) and statement.name == "policy-published":
+            version, text = statement.members.get("version"), statement.members.get("policy")
+            said[version] = (event.entry_index, text)
+    stored: Mapping[object, str] = dict(snapshot.policies.items())
+    return [
+        Finding(index, "policy-differs", "A policy isn't the one that was published.")
+        for version, (index, published) in said.items()
+        if stored.get(version) != published
+    ]
 
 
 def _compare_derived(ledger: Ledger, connection: Connection, snapshot: _Snapshot) -> list[Finding]:
@@ -205,17 +342,18 @@ def _compare_derived(ledger: Ledger, connection: Connection, snapshot: _Snapshot
     with scratch.open_scratch() as empty, begin_write(empty) as derived:
         scratch.copy_platforms(connection, derived)
         entries.insert_state(derived, LogState(0, EMPTY_ROOT, b""))
-        versions = {i: parse_leaf(entry).policy_version for i, (entry, _) in snapshot.rows.items()}
-        for version, run in groupby(snapshot.events, lambda event: versions[_index(event)]):
+        versions = [parse_leaf(entry).policy_version for entry, _ in snapshot.rows.values()]
+        sequenced = zip(versions, snapshot.events, strict=False)  # without those that are pending
+        for version, run in groupby(sequenced, itemgetter(0)):
             if version not in ledger.policies:
                 return [Finding(None, "policy-missing", "A policy version isn't stored.")]
             deriving = replace(ledger, database=empty, policy=ledger.policies[version])
-            for event in run:
-                entries.insert_event(derived, event)
             try:
+                for _, event in run:
+                    entries.insert_event(derived, event)
                 while sequence_pending(deriving, derived, _BATCH):
                     pass
-            except LedgerError:
+            except (LedgerError, LedgerCorrupt):
                 return [Finding(None, "underivable", "The statements can't be applied again.")]
         findings = [
             Finding(index, "entry-differs", "The entry isn't what its statement makes it.")
@@ -227,29 +365,18 @@ def _compare_derived(ledger: Ledger, connection: Connection, snapshot: _Snapshot
     return findings
 
 
-def _index(event: StoredEvent) -> int:
-    if event.entry_index is None:
-        raise LedgerCorrupt("A sequenced event has no index.")
-    return event.entry_index
-
-
 def _compare_incidents(stored: Connection, derived: Connection) -> list[Finding]:
-    kept = {one.id: one for one in incidents.select_incidents(stored)}
-    again = {one.id: one for one in incidents.select_incidents(derived)}
+    kept = set(incidents.stream_incidents(stored))
+    again = set(incidents.stream_incidents(derived))
+    named = {incident_id: index for incident_id, index, _ in (*kept, *again)}  # derived wins
     return [
         Finding(
-            (again.get(name) or kept[name]).reported_index,
+            named[incident_id],
             "incident-differs",
             "The incident's state isn't what its entries make it.",
         )
-        for name in sorted(kept.keys() | again.keys())
-        if _without_account(kept.get(name)) != _without_account(again.get(name))
+        for incident_id in sorted({one[0] for one in kept ^ again})
     ]
-
-
-def _without_account(one: incidents.StoredIncident | None) -> incidents.StoredIncident | None:
-    """Row ids differ between two databases; that an account is set at all doesn't."""
-    return one and replace(one, account=None if one.account is None else 0)
 
 
 def _compare_index(stored: Connection, derived: Connection) -> list[Finding]:
@@ -257,7 +384,7 @@ def _compare_index(stored: Connection, derived: Connection) -> list[Finding]:
     again = set(postings.stream_index(derived))
     differing = kept ^ again
     findings = []
-    for key in sorted({row[1] for row in differing if isinstance(row[1], bytes)}):
+    for key in sorted({row[1] if isinstance(row[1], bytes) else b"" for row in differing}):
         named: Iterable[int | None] = (
             postings.find_token_incidents(derived, key)
             or postings.find_token_incidents(stored, key)

@@ -17,7 +17,7 @@ from ledger.errors import (
     InvalidToken,
     PlatformSuspended,
 )
-from ledger.identity.key import public_jwk
+from ledger.identity.key import KeyState, public_jwk
 from ledger.identity.platform import Caller, PlatformState
 from ledger.identity.token import (
     ASSERTION_TYPE,
@@ -83,6 +83,7 @@ def grant_access(
         ledger.keys.access_key,
         issuer=ledger.issuer,
         subject=platform.uri,
+        client_kid=kid,
         scope=" ".join(wanted),
         issued_at=now,
         seconds=ACCESS_SECONDS,
@@ -94,14 +95,18 @@ def grant_access(
 def authenticate(ledger: Ledger, bearer: str, now: datetime) -> Caller:
     """Tell who presents an access token and what it opens.
 
-    *Raises*: InvalidToken where it isn't ours or has expired, PlatformSuspended.
+    *Raises*: InvalidToken where it isn't ours or has expired, InvalidKey where the key that asked
+    for it is revoked by now, PlatformSuspended.
     """
     public = public_jwk(ledger.keys.access_key)
     verified = verify_access_token(bearer, public, issuer=ledger.issuer, now=now)
     with begin_read(ledger.database) as connection:
-        platform = platforms.find_platform(connection, str(verified.claims["sub"]))
-    if platform is None:
-        raise InvalidToken("The token's platform isn't enrolled.")
+        found = platforms.find_key(connection, str(verified.claims["client_kid"]))
+    if found is None or found[1].uri != verified.claims["sub"]:
+        raise InvalidToken("The token's platform isn't enrolled with this key.")
+    key, platform = found
+    if key.state is KeyState.REVOKED:
+        raise InvalidKey("The key that asked for the token is revoked.")
     if platform.state is not PlatformState.ACTIVE:
         raise PlatformSuspended("The platform is suspended.")
     scopes = frozenset(str(verified.claims["scope"]).split()) & set(platform.scopes)

@@ -1,27 +1,34 @@
-"""Whether this ledger can serve: its database answers and its newest checkpoint fits its log."""
+"""Whether this ledger can serve: its database answers, its checkpoint and its keys fit its log."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from ledger.errors import LedgerCorrupt, LedgerError
+from ledger.identity.identifier import account_key
+from ledger.identity.token import payload_of
+from ledger.incident.incident import parse_event
 from ledger.log.checkpoint import open_checkpoint
-from ledger.store import entries
+from ledger.privacy.sealing import unseal
+from ledger.sequencing import open_event, tag_key_context
+from ledger.store import entries, incidents, platforms
 from ledger.store.engine import begin_read
 
 if TYPE_CHECKING:
     from ledger.ledger import Ledger
+    from ledger.store.engine import Connection
 
 
 def check_ready(ledger: Ledger) -> None:
     """Check that the ledger can serve.
 
     *Raises*: LedgerUnavailable where the database can't be reached, LedgerCorrupt where the
-    newest checkpoint doesn't open or contradicts the log.
+    newest checkpoint doesn't open or contradicts the log, or a key isn't this ledger's.
     """
-    with begin_read(ledger.database) as connection:
+    with begin_read(ledger.database, snapshot=True) as connection:
         state = entries.read_state(connection)
         found = entries.find_checkpoint(connection)
+        _check_keys(ledger, connection)
     if found is None:
         return
     try:
@@ -32,3 +39,30 @@ def check_ready(ledger: Ledger) -> None:
         checkpoint.size == state.size and checkpoint.root_hash != state.root
     ):
         raise LedgerCorrupt("The newest checkpoint contradicts the log.")
+
+
+def _check_keys(ledger: Ledger, connection: Connection) -> None:
+    """Check every key that something stored depends on, as far as anything is stored yet.
+
+    Under another index key nobody would have a record, and nothing else would show it.
+    """
+    own = {key.kid for key in platforms.select_keys(connection, platforms.LEDGER_PLATFORM)}
+    if ledger.public_jwks["keys"][1]["kid"] not in own:
+        raise LedgerCorrupt("The event key isn't this ledger's.")
+    uri, sealed = platforms.select_tag_key(connection, platforms.LEDGER_PLATFORM)
+    try:
+        tag_key = unseal(ledger.keys.wrap_key, sealed, context=tag_key_context(uri))
+    except LedgerCorrupt as error:
+        raise LedgerCorrupt("The wrapping key isn't this ledger's.") from error
+    if tag_key != ledger.keys.tag_key:
+        raise LedgerCorrupt("The tag key isn't this ledger's.")
+    counting = incidents.find_counting(connection)
+    if counting is None:
+        return
+    index, key = counting
+    event = entries.find_entry_event(connection, index)
+    if event is None:
+        raise LedgerCorrupt("An incident has no report.")
+    report = parse_event(payload_of(open_event(ledger, event)))
+    if account_key(ledger.keys.index_key, report.account) != key:
+        raise LedgerCorrupt("The index key isn't this ledger's.")

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ledger.store.entries import StoredEvent
 
 _TAG_KEY_BYTES = 32
+_NAME_LENGTH_MAX = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,10 @@ def enrol_platform(  # noqa: PLR0913 - what a membership is made of
     check_platform_uri(uri)
     if not keys or not jurisdictions or not name.strip() or not group.strip():
         raise InvalidInput("A platform needs a name, a group, a jurisdiction and a key.")
+    if not all(len(one) <= _NAME_LENGTH_MAX and one.isprintable() for one in (name, group)):
+        raise InvalidInput("A name or a group has at most 200 printable characters.")
+    if not all(one.isascii() and one.isalnum() for one in jurisdictions):
+        raise InvalidInput("A jurisdiction is a code like CN.")
     if not set(scopes) <= SCOPES:
         raise InvalidInput("A scope isn't one of the published scopes.")
     platform = Platform(

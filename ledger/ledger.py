@@ -13,8 +13,8 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ledger.errors import InvalidInput, LedgerUnavailable
-from ledger.identity.key import parse_jwk, public_jwk
+from ledger.errors import InvalidInput, LedgerCorrupt, LedgerUnavailable
+from ledger.identity.key import load_private, parse_jwk, public_jwk
 from ledger.log.note import NoteSigner, NoteVerifier, parse_vkey, signer_from_seed
 from ledger.risk.policy import RiskPolicy, parse_policy
 from ledger.store import ledgers
@@ -112,7 +112,8 @@ def _parse_private(name: str, text: str) -> dict[str, str]:
     try:
         private = json.loads(text)
         parse_jwk(public_jwk(private))
-    except (ValueError, KeyError, TypeError) as error:
+        load_private(private)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidInput(f"{name} isn't a private JWK.") from error
     return dict(private)
 
@@ -162,7 +163,7 @@ def open_ledger(
     database = open_database(database_url)
     try:
         return _read_ledger(database, keys, profiles)
-    except LedgerUnavailable:
+    except Exception:
         database.engine.dispose()
         raise
 
@@ -174,7 +175,10 @@ def _read_ledger(
         stored = ledgers.find_ledger(connection) if ledgers.has_schema(connection) else None
         policies = ledgers.select_policies(connection) if stored else {}
     if stored is None:
-        raise LedgerUnavailable("There is no ledger in this database: run `bcl db upgrade`.")
+        raise LedgerUnavailable(
+            "There is no ledger in this database: `bcl db upgrade` creates one, given an --origin "
+            "and a --jurisdiction."
+        )
     if stored.jurisdiction not in profiles:
         raise LedgerUnavailable("The ledger's jurisdiction has no profile.")
     return assemble_ledger(
@@ -186,9 +190,20 @@ def _read_ledger(
     )
 
 
+def _milliseconds(at: datetime) -> int:
+    return int(at.timestamp() * 1000)
+
+
+def check_minted(minted: str, at: datetime) -> None:
+    """Check that an id was minted at an instant. *Raises*: LedgerCorrupt."""
+    hexadecimal = minted.partition("_")[2]
+    if hexadecimal[:12] != f"{_milliseconds(at):012x}":
+        raise LedgerCorrupt("An id wasn't minted when its statement was received.")
+
+
 def mint_id(prefix: str, at: datetime) -> str:
     """Make a sortable id: a UUIDv7 (RFC 9562 §5.7) in hex behind a prefix like `inc_`."""
-    milliseconds = int(at.timestamp() * 1000)
+    milliseconds = _milliseconds(at)
     noise = int.from_bytes(secrets.token_bytes(10))
     value = milliseconds << 80 | 0x7 << 76 | (noise >> 68 & 0xFFF) << 64
     value |= 0b10 << 62 | noise & 0x3FFFFFFFFFFFFFFF

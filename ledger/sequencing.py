@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import date, datetime
 
-    from sqlalchemy.engine import Connection
+    from ledger.store.engine import Connection
 
 BATCH_MAX = 500
 _ACCOUNT_CODE = 0

@@ -1,12 +1,13 @@
 """JSON texts that two readers can't read differently.
 
-It refuses what RFC 8259 leaves open: duplicate members, NaN and Infinity, lone surrogates, a byte
-order mark, NUL characters, deep nesting. It knows no schema.
+It refuses what RFC 8259 leaves open: duplicate members, NaN and Infinity, numbers too large for
+binary64, lone surrogates, a byte order mark, NUL characters, deep nesting. It knows no schema.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import NoReturn
 
@@ -14,7 +15,8 @@ from ledger.errors import DuplicateMember, MalformedJson, NestingTooDeep, TooLar
 
 DEPTH_MAX = 16
 BYTES_MAX = 65_536
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# An unclosed string reaches to the end: nothing is ever scanned twice.
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _BRACKETS = re.compile(rb"[\[\]{}]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -29,7 +31,12 @@ def parse_json(raw: bytes, *, depth_max: int = DEPTH_MAX, bytes_max: int = BYTES
     _check_depth(raw, depth_max)
     try:
         text = raw.decode("utf-8")
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        value = json.loads(
+            text,
+            object_pairs_hook=_unique,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+        )
     except UnicodeDecodeError as error:
         raise MalformedJson("The text isn't UTF-8.") from error
     except (ValueError, RecursionError) as error:
@@ -57,6 +64,14 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 def _refuse_constant(name: str) -> NoReturn:
     del name
     raise MalformedJson("The text holds a number that JSON doesn't have.")
+
+
+def _finite(digits: str) -> float:
+    """Read a number, but none that is too large for one reader and infinite to another."""
+    value = float(digits)
+    if math.isinf(value):
+        raise MalformedJson("The text holds a number beyond the range of binary64.")
+    return value
 
 
 def _has_unwanted(value: object) -> bool:

@@ -7,6 +7,8 @@ key is trusted: it names the ledger that assertions and events are addressed to.
 
 from __future__ import annotations
 
+import json
+import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,15 +16,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
+from ledger.errors import InvalidInput
 from ledger.identity.token import ASSERTION_TYPE, EVENT_TYPE, sign_token
 from ledger.incident.rendering import render_event
 from ledger_client import clock
-from ledger_client.errors import Refused, Unreachable
+from ledger_client.errors import InvalidAnswer, Refused, Unreachable
 from ledger_client.question import render_question
 from ledger_client.receipt import Standing, issuer_of, verify_acknowledgement, verify_standing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from ledger.incident.incident import IncidentReport, Retraction
@@ -33,8 +36,13 @@ _ASSERTION_SECONDS = 60
 _RENEWED_BEFORE = timedelta(seconds=30)
 _TRIES = 4
 _WAIT_SECONDS_MAX = 5.0
+_DAY = 86_400
 _RETRIED = frozenset({429, 502, 503, 504})
+_GOOD = range(200, 300)
 _UNAUTHORIZED, _NOT_FOUND, _REFUSED_FROM = 401, 404, 400
+_ANSWER_BYTES_MAX = 4_194_304
+_ACCESS = re.compile("[A-Za-z0-9._~+/-]+=*", re.ASCII)
+_LOCATION = re.compile("/v1/incidents/(inc_[0-9a-f]{32})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +58,7 @@ class Client:
 
     *Shape*: `url` is where the ledger is reached, `vkey` its log's verifier key, `platform` the
     member's name as it was enrolled, `key` its private JWK. `transport` is httpx's.
+    *Raises*: InvalidInput where the url isn't one, InvalidNote for a bad vkey.
     """
 
     def __init__(
@@ -67,7 +76,11 @@ class Client:
         self._key = key
         self._access: tuple[str, datetime] | None = None
         self._http = httpx.Client(
-            base_url=url, transport=transport, timeout=10.0, follow_redirects=False
+            base_url=_parse_url(url),
+            transport=transport,
+            timeout=10.0,
+            follow_redirects=False,
+            headers={"Accept-Encoding": "identity"},
         )
 
     def __enter__(self) -> Self:
@@ -94,19 +107,26 @@ class Client:
         return sign_token(render_event(statement, self._issuer), self._key, typ=EVENT_TYPE)
 
     def report(self, statement: IncidentReport | Retraction) -> Sent:
-        """Sign a statement and send it. *Raises*: Refused, Unreachable."""
+        """Sign a statement and send it. *Raises*: Refused, Unreachable, InvalidAnswer."""
         return self.send_event(self.sign_event(statement))
 
     def send_event(self, token: str) -> Sent:
         """Send an event token (RFC 8935), again where no answer came. *Raises*: as `report`."""
         headers = {"Content-Type": "application/secevent+jwt", "Accept": "application/json"}
-        answer = self._exchange("POST", "/v1/events", content=token, headers=headers)
-        return Sent(token, answer.headers["Location"].removeprefix("/v1/incidents/"))
+        answer = _check(
+            self._repeat(lambda: self._send("POST", "/v1/events", content=token, headers=headers))
+        )
+        named = _LOCATION.fullmatch(answer.headers.get("Location", ""))
+        if named is None:
+            raise InvalidAnswer("The ledger accepted the statement, but named no incident.")
+        return Sent(token, named[1])
 
     # --- Questions --------------------------------------------------------------------------
 
     def assess(self, asked: Question) -> dict[str, Any]:
-        """Ask about a buyer and give the answer as it came. *Raises*: Refused, Unreachable.
+        """Ask about a buyer and give the answer as it came.
+
+        *Raises*: Refused, Unreachable, InvalidAnswer.
 
         Members and values that this client doesn't know are to be tolerated.
         """
@@ -119,32 +139,33 @@ class Client:
     def record_outcome(self, assessment_id: str, outcome: Mapping[str, object]) -> str:
         """Tell what was done after an answer; give the record's id. *Raises*: as `assess`."""
         created = self._create(f"/v1/risk-assessments/{assessment_id}/outcomes", outcome)
-        return str(created["id"])
+        return _text_of(created, "id")
 
     def _create(self, path: str, body: Mapping[str, object]) -> dict[str, Any]:
         headers = {"Idempotency-Key": secrets.token_urlsafe(24)}
-        return dict(self._authorized("POST", path, json=body, headers=headers).json())
+        return _object_of(self._authorized("POST", path, json=body, headers=headers))
 
     # --- What stands in the log -------------------------------------------------------------
 
     def fetch_incident(self, incident_id: str) -> dict[str, Any]:
         """Fetch how an incident of one's own stands, its acknowledgement verified.
 
-        *Raises*: Refused, Unreachable, InvalidToken where the ledger's signature fails.
+        *Raises*: as `assess`, and InvalidToken where the ledger's signature fails.
         """
-        found = dict(self._authorized("GET", f"/v1/incidents/{incident_id}").json())
-        verify_acknowledgement(found["acknowledgement"], self._vkey, jti=found["jti"])
+        found = _object_of(self._authorized("GET", f"/v1/incidents/{incident_id}"))
+        promised, jti = _text_of(found, "acknowledgement"), _text_of(found, "jti")
+        verify_acknowledgement(promised, self._vkey, jti=jti)
         return found
 
     def fetch_status(self, incident_id: str) -> str:
-        """Fetch the signed status that goes with a receipt. *Raises*: Refused, Unreachable."""
+        """Fetch the signed status that goes with a receipt. *Raises*: as `assess`."""
         path = f"/v1/incidents/{incident_id}"
         return self._authorized("GET", path, headers={"Accept": "application/jwt"}).text
 
     def fetch_receipt(self, incident_id: str) -> str:
         """Fetch the receipt of a report, waiting a little until it is published.
 
-        *Raises*: Refused, Unreachable.
+        *Raises*: as `assess`.
         """
         return self._authorized("GET", f"/v1/incidents/{incident_id}/receipt").text
 
@@ -160,7 +181,25 @@ class Client:
     # --- The exchange -----------------------------------------------------------------------
 
     def get_access(self, *, scope: str | None = None) -> str:
-        """Get an access token for a signed assertion (RFC 7523). *Raises*: as `assess`."""
+        """Get an access token for a signed assertion (RFC 7523). *Raises*: as `assess`.
+
+        One with all that the platform may do is kept and used for the calls that follow.
+        """
+        answer = self._repeat(
+            lambda: self._send("POST", "/oauth2/token", data=self._render_grant(scope))
+        )
+        granted = _object_of(_check(answer))
+        token, seconds = _text_of(granted, "access_token"), granted.get("expires_in")
+        if _ACCESS.fullmatch(token) is None:
+            raise InvalidAnswer("The ledger's access token isn't one (RFC 6750 §2.1).")
+        if isinstance(seconds, bool) or not isinstance(seconds, int) or not 0 < seconds < _DAY:
+            raise InvalidAnswer("The ledger didn't say how long its access token lives.")
+        if scope is None:
+            self._access = (token, clock.now() + timedelta(seconds=seconds))
+        return token
+
+    def _render_grant(self, scope: str | None) -> dict[str, str]:
+        """Render a token request; its assertion is new, since each may be used once."""
         issued = int(clock.now().timestamp())
         claims = {
             "iss": self._platform,
@@ -175,14 +214,7 @@ class Client:
             "client_assertion_type": _ASSERTION_KIND,
             "client_assertion": sign_token(claims, self._key, typ=ASSERTION_TYPE),
         }
-        answer = self._send(
-            "POST", "/oauth2/token", data=form | ({"scope": scope} if scope else {})
-        )
-        _check(answer)
-        granted = answer.json()
-        expires_at = clock.now() + timedelta(seconds=granted["expires_in"])
-        self._access = (str(granted["access_token"]), expires_at)
-        return self._access[0]
+        return form | ({"scope": scope} if scope else {})
 
     def _authorized(self, method: str, path: str, **parts: Any) -> httpx.Response:  # noqa: ANN401 - httpx's own parameters
         answer = self._try_authorized(method, path, parts)
@@ -196,17 +228,14 @@ class Client:
         is_fresh = held is not None and clock.now() < held[1] - _RENEWED_BEFORE
         token = held[0] if held is not None and is_fresh else self.get_access()
         headers = {**parts.get("headers", {}), "Authorization": f"Bearer {token}"}
-        return self._repeat(method, path, {**parts, "headers": headers})
+        return self._repeat(lambda: self._send(method, path, **{**parts, "headers": headers}))
 
-    def _exchange(self, method: str, path: str, **parts: Any) -> httpx.Response:  # noqa: ANN401 - httpx's own parameters
-        return _check(self._repeat(method, path, parts))
-
-    def _repeat(self, method: str, path: str, parts: dict[str, Any]) -> httpx.Response:
+    def _repeat(self, send: Callable[[], httpx.Response]) -> httpx.Response:
         """Send until there is an answer that isn't "later", a few times at most."""
         for attempt in range(_TRIES):
             pause = min(0.1 * 4**attempt, _WAIT_SECONDS_MAX)
             try:
-                answer = self._send(method, path, **parts)
+                answer = send()
             except Unreachable:
                 if attempt == _TRIES - 1:
                     raise
@@ -217,30 +246,74 @@ class Client:
                 )
                 if not waits or attempt == _TRIES - 1:
                     return answer
-                pause = min(float(later), _WAIT_SECONDS_MAX) if later.isdigit() else pause
+                if re.fullmatch("[0-9]{1,9}", later, re.ASCII):
+                    pause = min(float(later), _WAIT_SECONDS_MAX)
             clock.wait(pause)
         raise Unreachable("The ledger gave no answer.")
 
     def _send(self, method: str, path: str, **parts: Any) -> httpx.Response:  # noqa: ANN401 - httpx's own parameters
+        """Send once and read the answer, up to the limit of what any answer may be."""
         try:
-            return self._http.request(method, path, **parts)
+            with self._http.stream(method, path, **parts) as answer:
+                if answer.headers.get("Content-Encoding", "identity") != "identity":
+                    raise InvalidAnswer("The ledger answered in a coding that wasn't asked for.")
+                body = b""
+                for piece in answer.iter_bytes():
+                    body += piece
+                    if len(body) > _ANSWER_BYTES_MAX:
+                        raise InvalidAnswer("The ledger's answer is longer than any may be.")
         except httpx.HTTPError as error:
             raise Unreachable("The ledger gave no answer.") from error
+        return httpx.Response(answer.status_code, headers=answer.headers, content=body)
 
 
 def _check(answer: httpx.Response) -> httpx.Response:
-    """Give a good answer back. *Raises*: Refused, Unreachable for 502, 503 and the like."""
-    if answer.status_code < _REFUSED_FROM:
+    """Give a good answer back.
+
+    *Raises*: Refused, Unreachable for 502, 503 and the like, InvalidAnswer for a redirect.
+    """
+    if answer.status_code in _GOOD:
         return answer
     if answer.status_code in _RETRIED:
         raise Unreachable("The ledger can't serve now.")
+    if answer.status_code < _REFUSED_FROM:
+        raise InvalidAnswer("The ledger answered with a redirect; it is never followed.")
     try:
-        told = answer.json()
-    except ValueError:
+        told = _object_of(answer)
+    except InvalidAnswer:
         told = {}
-    told = told if isinstance(told, dict) else {}
     code = str(told.get("type") or told.get("err") or told.get("error") or "no-code")
     detail = told.get("detail") or told.get("description") or told.get("error_description")
     raise Refused(
         answer.status_code, code.removeprefix("urn:bcl:problem:"), str(detail or "no reason given")
     )
+
+
+def _object_of(answer: httpx.Response) -> dict[str, Any]:
+    """Read an answer's JSON object. *Raises*: InvalidAnswer."""
+    try:
+        told = json.loads(answer.content)
+    except (ValueError, RecursionError) as error:
+        raise InvalidAnswer("The ledger's answer isn't JSON.") from error
+    if not isinstance(told, dict):
+        raise InvalidAnswer("The ledger's answer isn't a JSON object.")
+    return told
+
+
+def _text_of(told: Mapping[str, object], name: str) -> str:
+    """Read a member that is text. *Raises*: InvalidAnswer."""
+    value = told.get(name)
+    if not isinstance(value, str):
+        raise InvalidAnswer(f"The ledger's answer has no {name}.")
+    return value
+
+
+def _parse_url(text: str) -> httpx.URL:
+    """Read a ledger's address. *Raises*: InvalidInput."""
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL as error:
+        raise InvalidInput("The ledger's address isn't a URL.") from error
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise InvalidInput("The ledger's address isn't an http or https URL.")
+    return url

@@ -11,6 +11,10 @@ class Unreachable(ExchangeError):
     """The ledger gave no answer, or said that it can't serve now; the same call may succeed."""
 
 
+class InvalidAnswer(ExchangeError):
+    """The ledger answered what its published interface never answers; nothing of it is used."""
+
+
 class Refused(ExchangeError):
     """The ledger refused. `code` is the contract (docs/errors.md), `detail` a sentence."""
 

@@ -10,6 +10,7 @@ import hmac
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ledger.errors import InvalidInput
 from ledger.identity.identifier import render_identifier
 from ledger.incident.incident import render_money
 
@@ -39,7 +40,10 @@ def commit_order(salt: bytes, *, order: str, account: str, day: date) -> str:
     """Commit to an order or cart: HMAC-SHA256 under a salt that the platform keeps.
 
     An auditor to whom the salt is shown can check the commitment; the ledger learns nothing.
+    *Raises*: InvalidInput for a NUL character, which separates the parts.
     """
+    if "\x00" in order + account:
+        raise InvalidInput("An order and an account hold no NUL character.")
     message = b"\x00".join(part.encode() for part in (order, account, day.isoformat()))
     digest = base64.urlsafe_b64encode(hmac.digest(salt, message, "sha256")).rstrip(b"=")
     return f"hmac-sha-256:{digest.decode()}"

@@ -23,10 +23,12 @@ def run() -> None:
     if not url:
         message = "alembic needs a connection or sqlalchemy.url; use `bcl db upgrade`"
         raise RuntimeError(message)
-    with open_database(url).engine.connect() as opened, opened.begin():
+    engine = open_database(url).engine
+    with engine.connect() as opened, opened.begin():
         context.configure(connection=opened, target_metadata=METADATA)
         with context.begin_transaction():
             context.run_migrations()
+    engine.dispose()
 
 
 run()

@@ -27,12 +27,13 @@ if TYPE_CHECKING:
 
 _START_SECONDS = 20
 _OPEN_TO_ALL = 0o755
-# The cluster lives as long as a test run: what a power cut would lose need not be kept.
-_OPTIONS = ("-F", "-c", "full_page_writes=off", "-c", "max_connections=60", "-c", "autovacuum=off")
+_OPTIONS = ("-c", "max_connections=60", "-c", "autovacuum=off")
+# A test's cluster lives as long as its run: what a power cut would lose need not be kept.
+_FLEETING = ("-F", "-c", "full_page_writes=off")
 
 
 @contextmanager
-def run_postgres() -> Iterator[str]:
+def run_postgres(*, durable: bool = False) -> Iterator[str]:
     """Run one server and give its address, to which a database name can be added.
 
     *Shape*: `postgresql+psycopg://postgres@/{}?host=…`, to be formatted with the name.
@@ -76,6 +77,7 @@ def run_postgres() -> Iterator[str]:
             "-h",
             "",
             *_OPTIONS,
+            *(() if durable else _FLEETING),
         ]
         with (home / "log").open("wb") as log:
             server = subprocess.Popen(command, stdout=log, stderr=log, **options)

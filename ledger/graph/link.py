@@ -71,12 +71,12 @@ def is_same_person(shared: Iterable[Kind]) -> bool:
 
 def count_accounts(
     groups: Mapping[str, GroupCount], asker_group: str, asker_bucket: Bucket, *, absent: bool
-) -> tuple[int, int, dict[str, int]]:
+) -> tuple[int, dict[str, int]]:
     """Count the accounts on a token.
 
-    *Shape*: n, the cap that one member's declaration alone can't exceed, and per group the
-    number that the hub rule tests. The asker counts itself where it is `absent` from its group.
-    Of other groups' declarations the second-largest counts.
+    *Shape*: n, and per group the number that the hub rule tests. The asker counts itself where
+    it is `absent` from its group. Of other groups' declarations the second-largest counts, so
+    that no member alone launders a ring.
     """
     seen = {name: one.seen for name, one in groups.items()}
     seen[asker_group] = seen.get(asker_group, 0) + (1 if absent else 0)
@@ -94,7 +94,7 @@ def count_accounts(
         if name != asker_group and one.bucket is not None:
             tested[name] = max(seen[name], min(one.bucket.lower_bound, confirmed))
     tested[asker_group] = max(seen[asker_group], asker_bucket.lower_bound)
-    return max(tested.values()), confirmed, tested
+    return max(tested.values()), tested
 
 
 def is_hub(

@@ -75,7 +75,9 @@ def build_neighbourhood(
 ) -> Neighbourhood:
     """Build the neighbourhood of an account from the rows under its own key and its tokens.
 
-    Tokens stored with other accounts add nothing, so that no link is ever chained.
+    *Shape*: an account's rows are the same under each of its tokens. A token that has a
+    multiplicity and no rows was too crowded to be read. Tokens stored with other accounts add
+    nothing, so that no link is ever chained.
     """
     by_key: dict[bytes, list[Posting]] = {}
     for row in postings:
@@ -83,27 +85,26 @@ def build_neighbourhood(
     own_rows = by_key.pop(account_key, [])
     own_account = own_rows[0].account if own_rows else None
     own = _bearer(own_rows, (), has_nid=False) if own_rows else None
-    if not by_key:
-        return Neighbourhood(own, (), (), ())
     counts = _count_groups(multiplicities)
+    if not counts:
+        return Neighbourhood(own, (), (), ())
     links: dict[int, dict[Kind, int]] = {}
     verified: dict[int, set[Kind]] = {}
     rows_of: dict[int, list[Posting]] = {}
     ignored = []
     for one in presented:
-        rows = by_key.get(one.key)
-        if not rows:
+        groups = counts.get(one.key)
+        if groups is None:
             continue
-        rule = rules[one.kind]
-        groups = counts.get(one.key, {})
+        rows = by_key.get(one.key, [])
         absent = all(row.account != own_account for row in rows)
-        n, _, tested = count_accounts(groups, asker_group, one.bucket, absent=absent)
-        if rule.cap is not None and n > rule.cap:
-            if is_hub(groups, tested, asker_group, one.bucket, rule.cap):
-                ignored.append(IgnoredLink(one.kind, "hub"))
-                continue
-            n = rule.cap
-        proves = is_verified(one.kind, one.binding) and (n <= rule.free or one.kind is Kind.NID)
+        n = _count_unless_hub(one, groups, asker_group, rules[one.kind].cap, absent=absent)
+        if n is None or not rows:
+            ignored.append(IgnoredLink(one.kind, "hub"))
+            continue
+        proves = is_verified(one.kind, one.binding) and (
+            n <= rules[one.kind].free or one.kind is Kind.NID
+        )
         seen: dict[int, list[Posting]] = {}
         for row in rows:
             if row.account != own_account:
@@ -123,6 +124,21 @@ def build_neighbourhood(
         bearer = _bearer(rows_of[account], shared, has_nid=Kind.NID in proven)
         (same if is_same_person(proven) else associated).append(bearer)
     return Neighbourhood(own, tuple(same), tuple(associated), tuple(ignored))
+
+
+def _count_unless_hub(
+    one: Presented,
+    groups: Mapping[str, GroupCount],
+    asker_group: str,
+    cap: int | None,
+    *,
+    absent: bool,
+) -> int | None:
+    """Count the accounts on a token, at most its cap; None where it is a hub."""
+    n, tested = count_accounts(groups, asker_group, one.bucket, absent=absent)
+    if cap is None or n <= cap:
+        return n
+    return None if is_hub(groups, tested, asker_group, one.bucket, cap) else cap
 
 
 def _count_groups(multiplicities: Sequence[Multiplicity]) -> dict[bytes, dict[str, GroupCount]]:

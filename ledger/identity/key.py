@@ -7,6 +7,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 KEYS_MAX = 10
 _COORDINATE_BYTES = 32
+# The field and the constant of edwards25519 (RFC 8032 §5.1).
+_P = 2**255 - 19
+_D = -121665 * pow(121666, -1, _P) % _P
 _PUBLIC_MEMBERS = {"EC": ("crv", "kty", "x", "y"), "OKP": ("crv", "kty", "x")}
 
 PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
@@ -57,8 +61,8 @@ class PlatformKey:
 def parse_jwk(raw: Mapping[str, object]) -> tuple[str, Algorithm, dict[str, str]]:
     """Read a public JWK: its thumbprint, its algorithm and its minimal form.
 
-    *Raises*: InvalidJwk for private members, `use` other than sig, other types or curves, and
-    points that aren't on the curve.
+    *Raises*: InvalidJwk for private members, `use` other than sig, other types or curves, points
+    that aren't on the curve, and Ed25519 points of small order.
     """
     if "d" in raw:
         raise InvalidJwk("A public key was expected, and a private one was given.")
@@ -74,7 +78,7 @@ def parse_jwk(raw: Mapping[str, object]) -> tuple[str, Algorithm, dict[str, str]
     algorithm = Algorithm.ES256 if minimal["kty"] == "EC" else Algorithm.ED25519
     if minimal["crv"] != ("P-256" if algorithm is Algorithm.ES256 else "Ed25519"):
         raise InvalidJwk("The curve isn't P-256 or Ed25519.")
-    if raw.get("alg", algorithm.value) not in {algorithm.value, _alias(algorithm)}:
+    if raw.get("alg", algorithm.value) not in (algorithm.value, _alias(algorithm)):
         raise InvalidJwk("The key's alg isn't that of its type.")
     load_public(minimal)
     return thumbprint(minimal), algorithm, minimal
@@ -109,6 +113,7 @@ def load_public(jwk: Mapping[str, str]) -> PublicKey:
     try:
         x = _decode(jwk["x"])
         if jwk["kty"] == "OKP":
+            _check_point(x)
             return ed25519.Ed25519PublicKey.from_public_bytes(x)
         y = _decode(jwk["y"])
         numbers = ec.EllipticCurvePublicNumbers(
@@ -119,15 +124,49 @@ def load_public(jwk: Mapping[str, str]) -> PublicKey:
         raise InvalidJwk("The key isn't a point of its curve.") from error
 
 
+@lru_cache(maxsize=1024)
+def _check_point(encoded: bytes) -> None:
+    """Refuse what isn't a point (RFC 8032 §5.1.3) or one of small order: the library takes both.
+
+    Under a point of order 1, 2, 4 or 8 anybody can sign without a secret, so that nobody could
+    be held to a statement.
+    """
+    y = int.from_bytes(encoded, "little") & (2**255 - 1)
+    yy = y * y % _P
+    is_square = pow((yy - 1) * (_D * yy + 1), (_P - 1) // 2, _P) in {0, 1}
+    # The factors vanish at orders 4, 1 and 2, and 8.
+    is_small = y * (yy - 1) * (_D * yy * yy + 2 * yy - 1) % _P == 0
+    if y >= _P or is_small or not is_square:
+        raise ValueError("not a point of large order")
+
+
 def load_private(jwk: Mapping[str, str]) -> PrivateKey:
-    """Load a private JWK. *Raises*: InvalidJwk."""
+    """Load a private JWK. *Raises*: InvalidJwk, also where its public members are another key's."""
     try:
         secret = _decode(jwk["d"])
-        if jwk["kty"] == "OKP":
-            return ed25519.Ed25519PrivateKey.from_private_bytes(secret)
-        return ec.derive_private_key(int.from_bytes(secret), ec.SECP256R1())
+        key: PrivateKey = (
+            ed25519.Ed25519PrivateKey.from_private_bytes(secret)
+            if jwk["kty"] == "OKP"
+            else ec.derive_private_key(int.from_bytes(secret), ec.SECP256R1())
+        )
     except (ValueError, KeyError) as error:
         raise InvalidJwk("The private key can't be read.") from error
+    if _render_public(key) != public_jwk(jwk):
+        raise InvalidJwk("The private key isn't that of its public members.")
+    return key
+
+
+def _render_public(key: PrivateKey) -> dict[str, str]:
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        x = key.public_key().public_bytes_raw()
+        return {"kty": "OKP", "crv": "Ed25519", "x": encode_base64url(x)}
+    point = key.public_key().public_numbers()
+    return {
+        "kty": "EC",
+        "crv": "P-256",
+        "x": encode_base64url(point.x.to_bytes(_COORDINATE_BYTES)),
+        "y": encode_base64url(point.y.to_bytes(_COORDINATE_BYTES)),
+    }
 
 
 def public_jwk(private: Mapping[str, str]) -> dict[str, str]:
@@ -141,22 +180,11 @@ def public_jwk(private: Mapping[str, str]) -> dict[str, str]:
 def generate_signing_jwk(algorithm: Algorithm) -> dict[str, str]:
     """Generate a private JWK from the operating system's randomness."""
     if algorithm is Algorithm.ED25519:
-        key = ed25519.Ed25519PrivateKey.generate()
-        x = key.public_key().public_bytes_raw()
-        return {
-            "kty": "OKP",
-            "crv": "Ed25519",
-            "x": encode_base64url(x),
-            "d": encode_base64url(key.private_bytes_raw()),
-        }
-    numbers = ec.generate_private_key(ec.SECP256R1()).private_numbers()
-    return {
-        "kty": "EC",
-        "crv": "P-256",
-        "x": encode_base64url(numbers.public_numbers.x.to_bytes(_COORDINATE_BYTES)),
-        "y": encode_base64url(numbers.public_numbers.y.to_bytes(_COORDINATE_BYTES)),
-        "d": encode_base64url(numbers.private_value.to_bytes(_COORDINATE_BYTES)),
-    }
+        edwards = ed25519.Ed25519PrivateKey.generate()
+        return {**_render_public(edwards), "d": encode_base64url(edwards.private_bytes_raw())}
+    weierstrass = ec.generate_private_key(ec.SECP256R1())
+    secret = weierstrass.private_numbers().private_value.to_bytes(_COORDINATE_BYTES)
+    return {**_render_public(weierstrass), "d": encode_base64url(secret)}
 
 
 def encode_base64url(raw: bytes) -> str:

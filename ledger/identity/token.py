@@ -227,13 +227,9 @@ def verify_client_assertion(
     issued, expires = _time(claims, "iat"), _time(claims, "exp")
     if not now.timestamp() < expires <= issued + ASSERTION_SECONDS_MAX:
         raise InvalidToken("The assertion has expired or lives for more than 300 seconds.")
-    if not isinstance(claims.get("nbf", 0), int) or _nbf(claims) > now.timestamp() + SKEW_SECONDS:
+    if "nbf" in claims and _time(claims, "nbf") > now.timestamp() + SKEW_SECONDS:
         raise InvalidToken("The assertion isn't valid yet.")
     return verified
-
-
-def _nbf(claims: Mapping[str, object]) -> float:
-    return _time(claims, "nbf") if "nbf" in claims else 0
 
 
 def sign_token(claims: Mapping[str, object], private_jwk: Mapping[str, str], *, typ: str) -> str:
@@ -257,18 +253,23 @@ def sign_access_token(  # noqa: PLR0913 - one claim each (RFC 9068 §2.2)
     *,
     issuer: str,
     subject: str,
+    client_kid: str,
     scope: str,
     issued_at: datetime,
     seconds: int,
     jti: str,
 ) -> str:
-    """Sign an access token in the profile of RFC 9068, addressed to the ledger itself."""
+    """Sign an access token in the profile of RFC 9068, addressed to the ledger itself.
+
+    *Shape*: `client_kid` names the key that asked for it, so that it falls when that key does.
+    """
     issued = int(issued_at.timestamp())
     claims = {
         "iss": issuer,
         "aud": issuer,
         "sub": subject,
         "client_id": subject,
+        "client_kid": client_kid,
         "scope": scope,
         "iat": issued,
         "exp": issued + seconds,
@@ -286,8 +287,9 @@ def verify_access_token(
     _check_common(verified.claims, issuer=issuer, audience=issuer, now=now)
     if now.timestamp() >= _time(verified.claims, "exp"):
         raise InvalidToken("The access token has expired.")
-    if not all(isinstance(verified.claims.get(name), str) for name in ("sub", "scope")):
-        raise InvalidToken("The access token lacks sub or scope.")
+    named = ("sub", "scope", "client_kid")
+    if not all(isinstance(verified.claims.get(name), str) for name in named):
+        raise InvalidToken("The access token lacks sub, scope or client_kid.")
     return verified
 
 

@@ -171,10 +171,14 @@ class Retraction:
 
 @dataclass(frozen=True, slots=True)
 class LedgerStatement:
-    """A statement that the ledger signed itself. `name` is the event type without prefix."""
+    """A statement that the ledger signed itself. `name` is the event type without prefix.
+
+    *Shape*: `subject` is the id of the incident that it is about, or empty.
+    """
 
     jti: str
     name: str
+    subject: str
     members: dict[str, object]
 
 
@@ -382,4 +386,7 @@ def parse_ledger_statement(payload: bytes) -> LedgerStatement:
     name = kind.removeprefix(EVENT_PREFIX).removesuffix(":1")
     if not isinstance(members, dict) or f"{EVENT_PREFIX}{name}:1" != kind:
         raise _violation("/events", "unknown_event", "The event type isn't the ledger's.")
-    return LedgerStatement(jti=str(raw.get("jti")), name=name, members=members)
+    subject = raw.get("sub_id")
+    if not isinstance(subject, dict) or not isinstance(subject.get("id"), str):
+        raise _violation("/sub_id", "one_subject", "A statement names its subject.")
+    return LedgerStatement(str(raw.get("jti")), name, subject["id"], members)

@@ -6,10 +6,18 @@ It knows members, types and ranges of one event each; rules between members are 
 
 from __future__ import annotations
 
-from datetime import date
+import re
+from datetime import UTC, date, datetime
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 
 from ledger.identity.identifier import Binding, Bucket
 from ledger.incident.taxonomy import (
@@ -33,7 +41,24 @@ Perceptual = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Decimal = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,11})(\.[0-9]{1,3})?$")]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 Code = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_.:-]{1,64}$")]
-Seconds = Annotated[int, Field(ge=0, lt=2**40)]
+# Further away, a day more or another time zone would leave the calendar of the machine.
+_END = datetime(2200, 1, 1, tzinfo=UTC)
+Seconds = Annotated[int, Field(ge=0, lt=int(_END.timestamp()))]
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def _read_instant(value: object) -> datetime:
+    """Read RFC 3339 alone: the library's own reader takes Unix time in a string, and more."""
+    if not isinstance(value, str) or _RFC3339.fullmatch(value) is None:
+        raise ValueError("not an instant of RFC 3339")
+    return datetime.fromisoformat(value)
+
+
+Instant = Annotated[
+    AwareDatetime,
+    Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=_END),
+    BeforeValidator(_read_instant),
+]
 
 
 class Wire(BaseModel):
@@ -101,16 +126,16 @@ class WireProof(Wire):
     buyer_heard: bool
     merchant_heard: bool
     consequence: Consequence
-    appeal_window_ended_at: AwareDatetime | None = None
+    appeal_window_ended_at: Instant | None = None
 
 
 class WireNotice(Wire):
     """That the buyer was told, and until when there was time to respond."""
 
-    sent_at: AwareDatetime
+    sent_at: Instant
     channel: NoticeChannel
     proof_digest: Hash
-    response_until: AwareDatetime
+    response_until: Instant
     dispute_code_digest: Hash
 
 
@@ -125,8 +150,8 @@ class WireSeries(Wire):
     """Many small claims found to be one pattern."""
 
     claims: Annotated[int, Field(ge=2, le=10_000)]
-    first_at: AwareDatetime
-    last_at: AwareDatetime
+    first_at: Instant
+    last_at: Instant
     total: WireAmount
 
 
@@ -135,7 +160,7 @@ Localised = Annotated[
 ]
 
 
-class Common(Wire):
+class EventMembers(Wire):
     """Members that every event may have (CAEP 1.0 §2)."""
 
     event_timestamp: Seconds
@@ -144,13 +169,13 @@ class Common(Wire):
     reason_user: Localised | None = None
 
 
-class Confirmed(Common):
+class Confirmed(EventMembers):
     """refund-incident-confirmed."""
 
     conduct: Conduct
     actor: Actor
-    conduct_ended_at: AwareDatetime
-    confirmed_at: AwareDatetime
+    conduct_ended_at: Instant
+    confirmed_at: Instant
     amount: WireAmount
     jurisdiction: Code
     legal_basis: WireLegalBasis
@@ -161,7 +186,7 @@ class Confirmed(Common):
     bindings: dict[Text, WireBinding]
 
 
-class Retracted(Common):
+class Retracted(EventMembers):
     """refund-incident-retracted."""
 
     incident_jti: Text

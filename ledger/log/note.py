@@ -81,11 +81,11 @@ def parse_vkey(text: str) -> NoteVerifier:
     _check_name(name)
     try:
         typed = base64.b64decode(key_b64, validate=True)
-    except binascii.Error as error:
-        raise InvalidNote("The verifier key isn't base64.") from error
+        key_id = _key_id(name, typed)
+    except ValueError as error:  # characters that ASCII or UTF-8 doesn't have are among them
+        raise InvalidNote("The verifier key isn't a name and base64.") from error
     if len(typed) != 1 + _KEY_BYTES or typed[0] != ED25519_TYPE:
         raise InvalidNote("The verifier key isn't an Ed25519 key.")
-    key_id = _key_id(name, typed)
     if re.fullmatch("[0-9a-f]{8}", id_hex) is None or key_id.hex() != id_hex:
         raise InvalidNote("The verifier key's id isn't that of its key.")
     return NoteVerifier(name, key_id, typed[1:])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from zoneinfo import ZoneInfo
 
 from ledger.errors import InvalidInput
+from ledger.incident.taxonomy import LegalBasisKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,9 +64,11 @@ def parse_profiles(toml_text: str) -> dict[str, JurisdictionProfile]:
     return {code: _parse_profile(code, fields) for code, fields in raw.items()}
 
 
-def _parse_profile(code: str, fields: Mapping[str, object]) -> JurisdictionProfile:
-    values: dict[str, object] = {}
+def _parse_profile(code: str, fields: object) -> JurisdictionProfile:
+    values: dict[str, Any] = {}
     sources: dict[str, str] = {}
+    if not isinstance(fields, dict):
+        raise InvalidInput(f"{code} isn't a table of fields.")
     for name, kind in _FIELDS.items():
         field = fields.get(name)
         if not isinstance(field, dict) or type(field.get("value")) is not kind:
@@ -76,8 +79,21 @@ def _parse_profile(code: str, fields: Mapping[str, object]) -> JurisdictionProfi
     unknown = set(fields) - set(_FIELDS)
     if unknown:
         raise InvalidInput(f"{code} has unknown fields: {', '.join(sorted(unknown))}.")
+    return JurisdictionProfile(code=code, sources=sources, **_read_values(code, values))
+
+
+def _read_values(code: str, values: dict[str, Any]) -> dict[str, Any]:
     if values["answer"] not in {"score", "facts"}:
         raise InvalidInput(f"{code}.answer is score or facts.")
-    values["time_zone"] = ZoneInfo(str(values["time_zone"]))
-    values["legal_bases"] = tuple(str(one) for one in values["legal_bases"])  # type: ignore[attr-defined]
-    return JurisdictionProfile(code=code, sources=sources, **values)  # type: ignore[arg-type]
+    if min(values["response_window_days"], values["dispute_answer_days"]) < 0:
+        raise InvalidInput(f"{code} has a window of fewer than no days.")
+    if values["retention_years"] < 1:
+        raise InvalidInput(f"{code}.retention_years is one or more.")
+    bases = tuple(values["legal_bases"])
+    if not all(isinstance(one, str) and one in list(LegalBasisKind) for one in bases):
+        raise InvalidInput(f"{code}.legal_bases has one that isn't published.")
+    try:
+        time_zone = ZoneInfo(values["time_zone"])
+    except (ValueError, KeyError, OSError) as error:
+        raise InvalidInput(f"{code}.time_zone isn't known.") from error
+    return values | {"legal_bases": bases, "time_zone": time_zone}

@@ -38,7 +38,7 @@ def render_answer(score: RiskScore, advice: Advice | None, policy: RiskPolicy) -
     reasons = explain_score(score)
     shown = share_points(
         score.score // _STEP,
-        [(reason.points, (0, 0, place)) for place, reason in enumerate(reasons)],
+        [(reason.points, (0, place)) for place, reason in enumerate(reasons)],
     )
     return {
         "score": score.score // _STEP * _STEP,
@@ -79,6 +79,8 @@ def render_answer(score: RiskScore, advice: Advice | None, policy: RiskPolicy) -
 
 
 def _confidence(score: RiskScore) -> str:
-    if score.platforms == 0:
+    """Say how many platform groups confirmed what counts directly, or else what is associated."""
+    groups = len(score.groups) or score.platforms
+    if groups == 0:
         return "none"
-    return "one_platform" if score.platforms < _TWO else "two_or_more_platforms"
+    return "one_platform" if groups < _TWO else "two_or_more_platforms"

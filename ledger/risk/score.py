@@ -13,7 +13,7 @@ from ledger.graph.posting import UNIT, HalfLife, decayed_mass
 from ledger.identity.identifier import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from datetime import date
 
     from ledger.graph.neighbourhood import Bearer, IgnoredLink, Neighbourhood
@@ -106,10 +106,10 @@ def score_neighbourhood(neighbourhood: Neighbourhood, policy: RiskPolicy, today:
         if bearer is neighbourhood.own or bearer.has_nid
         for row in bearer.rows
     )
-    platforms = {bearer.group: bearer.platform for bearer in reversed(direct)}
-    group_parts = [(weight, (0, platforms[group], 0)) for group, weight in groups.items() if weight]
+    platforms = _lowest_platforms(direct)
+    group_parts = [(weight, (platforms[group], 0)) for group, weight in groups.items() if weight]
     link_parts = [
-        (h_linked * share // x, (1, bearer.platform, bearer.account)) for bearer, share in links
+        (h_linked * share // x, (bearer.platform, bearer.account)) for bearer, share in links
     ]
     points = share_points(score, [*group_parts, *link_parts])
     names = [group for group, weight in groups.items() if weight]
@@ -123,7 +123,7 @@ def score_neighbourhood(neighbourhood: Neighbourhood, policy: RiskPolicy, today:
         certain_high=sum(1 for weight in certain.values() if weight) > 1 or certain_a,
         basis=_basis(neighbourhood, h_direct, h_linked),
         groups=tuple(
-            GroupPart(name, order[1], weight, given)
+            GroupPart(name, order[0], weight, given)
             for name, (weight, order), given in zip(names, group_parts, points, strict=False)
         ),
         links=tuple(
@@ -152,13 +152,20 @@ def _mass(bearer: Bearer, policy: RiskPolicy, day: int) -> int:
     )
 
 
-def _sum_groups(bearers: Iterable[Bearer], policy: RiskPolicy, day: int) -> dict[str, int]:
-    """Give D_g = rel·sat_2U(S_g) // U for every group, by its lowest platform id."""
-    sums: dict[str, int] = {}
-    order: dict[str, int] = {}
+def _lowest_platforms(bearers: Sequence[Bearer]) -> dict[str, int]:
+    """Give the lowest platform id of each group."""
+    lowest: dict[str, int] = {}
     for bearer in bearers:
-        sums[bearer.group] = sums.get(bearer.group, 0) + _mass(bearer, policy, day)
-        order[bearer.group] = min(bearer.platform, order.get(bearer.group, bearer.platform))
+        lowest[bearer.group] = min(bearer.platform, lowest.get(bearer.group, bearer.platform))
+    return lowest
+
+
+def _sum_groups(bearers: Sequence[Bearer], policy: RiskPolicy, day: int) -> dict[str, int]:
+    """Give D_g = rel·sat_2U(S_g) // U for every group, by its lowest platform id."""
+    order = _lowest_platforms(bearers)
+    sums = dict.fromkeys(order, 0)
+    for bearer in bearers:
+        sums[bearer.group] += _mass(bearer, policy, day)
     reliability = policy.reliability(0, 0)  # decided disputes arrive with the buyer's rights
     return {
         group: reliability * saturate(2 * UNIT, sums[group]) // UNIT
@@ -206,7 +213,7 @@ def _basis(neighbourhood: Neighbourhood, h_direct: int, h_linked: int) -> str:
     return "association" if h_linked else "no_record"
 
 
-def share_points(total: int, weighted: Sequence[tuple[int, tuple[int, int, int]]]) -> list[int]:
+def share_points(total: int, weighted: Sequence[tuple[int, tuple[int, int]]]) -> list[int]:
     """Share points by weight, by largest remainder; ties go to the lower order.
 
     *Shape*: pairs of weight and order; the shares add up to `total` where any weight is.

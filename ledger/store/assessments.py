@@ -2,7 +2,8 @@
 
 The read gives the log's size, the multiplicities and the postings of an asker's tokens in one
 statement. Postings of a token with 500 accounts or more at one platform are left out: such a
-token is a hub by every policy, and reading them would make the answer's cost grow with it.
+token is a hub by every policy, and reading them would make the answer's cost grow with it. Only a
+national id, which is never a hub, is always read.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from ledger.errors import LedgerUnavailable
 from ledger.graph.posting import Multiplicity, Posting
+from ledger.identity.identifier import Kind
 from ledger.store.tables import assessed_order, assessment, assessment_outcome, to_microseconds
 
 if TYPE_CHECKING:
@@ -83,8 +85,8 @@ UNION ALL
 SELECT 2, t.token, t.kind, p.account, p.platform, g.group_name, p.half_life, p.mass, p.count,
        p.disputed, p.level_a, p.binding, p.first_day, p.last_day
 FROM identifier t JOIN posting p ON p.identifier = t.id JOIN platform g ON g.id = p.platform
-WHERE t.token IN ({tokens}) AND NOT EXISTS (
-    SELECT 1 FROM multiplicity h WHERE h.identifier = t.id AND h.accounts >= 500)
+WHERE t.token IN ({tokens}) AND (t.kind = {nid} OR NOT EXISTS (
+    SELECT 1 FROM multiplicity h WHERE h.identifier = t.id AND h.accounts >= 500))
 """
 _BIND_ORDER = """
 INSERT INTO assessed_order (platform, order_commitment, account, identifiers)
@@ -102,7 +104,10 @@ def _for_drivers(statement: str) -> dict[str, str]:
     return {"sqlite": statement, "postgresql": statement.replace("?", "%s")}
 
 
-_READ_BY_COUNT = {n: _for_drivers(_READ.format(tokens=", ".join("?" * n))) for n in range(1, 18)}
+_READ_BY_COUNT = {
+    n: _for_drivers(_READ.format(tokens=", ".join("?" * n), nid=Kind.NID.code))
+    for n in range(1, 18)
+}
 _BIND_ORDER_FOR = _for_drivers(_BIND_ORDER)
 _RECORD_FOR = _for_drivers(_RECORD)
 

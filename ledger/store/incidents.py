@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy import bindparam, insert, select, update
 
 from ledger.incident.lifecycle import State
-from ledger.store.tables import event, incident
+from ledger.store.tables import event, identifier, incident
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
     from sqlalchemy import Row
@@ -88,10 +89,27 @@ def select_account_incidents(connection: Connection, account: int) -> list[Store
     return [_incident(row) for row in connection.execute(_BY_ACCOUNT, {"bearer": account})]
 
 
-def select_incidents(connection: Connection) -> list[StoredIncident]:
-    """Give every incident by its report's index."""
-    statement = select(incident).order_by(incident.c.reported_index)
-    return [_incident(row) for row in connection.execute(statement)]
+def stream_incidents(connection: Connection) -> Iterator[tuple[str, int, tuple[object, ...]]]:
+    """Stream the id, the report's index and all else of every incident, for comparison.
+
+    An account's lookup key stands in the place of its row id, and no value is interpreted.
+    """
+    others = [one for one in incident.c if one.name not in {"id", "reported_index", "account"}]
+    borne = (incident.c.account.is_not(None), identifier.c.token)
+    statement = select(incident.c.id, incident.c.reported_index, *borne, *others).outerjoin_from(
+        incident, identifier, identifier.c.id == incident.c.account
+    )
+    for row in connection.execute(statement):
+        yield row[0], row[1], tuple(row[2:])
+
+
+def find_counting(connection: Connection) -> tuple[int, bytes] | None:
+    """Find some incident that counts: its report's index and the lookup key of its account."""
+    statement = select(incident.c.reported_index, identifier.c.token).join(
+        identifier, identifier.c.id == incident.c.account
+    )
+    row = connection.execute(statement.limit(1)).one_or_none()
+    return None if row is None else (row.reported_index, bytes(row.token))
 
 
 def select_due(connection: Connection, now: datetime, limit: int) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from ledger.errors import PlatformEnrolled, TokenReplayed
+from ledger.errors import LedgerCorrupt, PlatformEnrolled, TokenReplayed
 from ledger.identity.key import Algorithm, KeyState, PlatformKey
 from ledger.identity.platform import Platform, PlatformState
 from ledger.privacy.sealing import SealedToken
@@ -33,6 +33,10 @@ _TAG_KEY = select(platform.c.uri, platform.c.tag_key, platform.c.tag_key_wrap).w
 
 def _platform(row: Row[tuple[object, ...]]) -> Platform:
     fields = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for a row by column
+    try:
+        state = PlatformState(fields["state"])
+    except ValueError as error:
+        raise LedgerCorrupt("A member's state isn't one.") from error
     return Platform(
         id=fields["id"],
         uri=fields["uri"],
@@ -40,18 +44,23 @@ def _platform(row: Row[tuple[object, ...]]) -> Platform:
         group=fields["group_name"],
         jurisdictions=tuple(fields["jurisdictions"].split()),
         scopes=tuple(fields["scopes"].split()),
-        state=PlatformState(fields["state"]),
+        state=state,
     )
 
 
 def _key(row: Row[tuple[object, ...]]) -> PlatformKey:
     fields = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for a row by column
+    try:
+        algorithm, state = Algorithm(fields["algorithm"]), KeyState(fields["state"])
+        jwk = json.loads(fields["jwk"])
+    except ValueError as error:
+        raise LedgerCorrupt("A stored key can't be read.") from error
     return PlatformKey(
         platform=fields["platform"],
         kid=fields["kid"],
-        algorithm=Algorithm(fields["algorithm"]),
-        jwk=json.loads(fields["jwk"]),
-        state=KeyState(fields["state"]),
+        algorithm=algorithm,
+        jwk=jwk,
+        state=state,
         not_before=fields["not_before"],
         not_after=fields["not_after"],
     )

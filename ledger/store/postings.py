@@ -1,13 +1,14 @@
 """Statements about the inverted index: identifiers, edges, postings, multiplicities.
 
+Under its own key and under every token that it is linked to, an account bears all its incidents.
 Adding is incremental; taking back recomputes the account's rows from the incidents that remain,
 so that the state equals one in which the incident never was. A report touches the rows of its
-own account and tokens only. Counts of bindings and buckets follow the latest active event.
+own account and its live tokens only. Bindings and buckets follow the latest active event.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, delete, insert, select, text
@@ -15,8 +16,9 @@ from sqlalchemy import bindparam, delete, insert, select, text
 from ledger.store.tables import edge, identifier, posting
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+    from sqlalchemy import Row
     from sqlalchemy.engine import Connection
 
     from ledger.store.incidents import StoredIncident
@@ -45,6 +47,14 @@ _UPSERT_POSTING = text("""
                          THEN excluded.first_day ELSE posting.first_day END,
         last_day = CASE WHEN excluded.last_day > posting.last_day
                         THEN excluded.last_day ELSE posting.last_day END
+""")
+# A token that is new to an account gets everything that the account bears.
+_COPY_POSTINGS = text("""
+    INSERT INTO posting (identifier, account, platform, half_life, mass, count, disputed,
+                         level_a, binding, first_day, last_day)
+    SELECT :identifier, account, platform, half_life, mass, count, disputed,
+           level_a, :binding, first_day, last_day
+    FROM posting WHERE identifier = :account AND account = :account
 """)
 _REBIND = text("""
     UPDATE posting SET binding = :binding
@@ -89,6 +99,9 @@ _EDGES_OF = (
     )
     .order_by(edge.c.event_index)
 )
+_LINKS_OF = select(posting.c.identifier, posting.c.binding).where(
+    posting.c.account == bindparam("bearer"), posting.c.identifier != posting.c.account
+)
 
 
 def find_identifiers(connection: Connection, keys: Collection[bytes]) -> dict[bytes, int]:
@@ -107,33 +120,32 @@ def insert_identifiers(connection: Connection, kinds: Mapping[bytes, int]) -> No
 def add_incident(
     connection: Connection, added: StoredIncident, bound: Mapping[int, TokenClaim]
 ) -> None:
-    """Let an incident count against its account and under its tokens.
+    """Let an incident count against its account and under all tokens that the account is linked to.
 
     *Shape*: `bound` gives the claim of each identifier by row id. Incremental: masses and counts
     are added; binding and bucket follow the event with the highest index.
     """
     account = added.account
     at = {"account": account, "platform": added.platform}
-    latest = {
-        row.identifier: row
-        for row in connection.execute(
-            _EDGES_OF, {"identifiers": list(bound), "member": added.platform, "bearer": account}
-        )
-    }
+    linked = _select_links(connection, added)
+    latest = _select_latest_edges(connection, added, bound)
     index = added.reported_index
     bindings = {
         i: latest[i].binding if i in latest and latest[i].event_index > index else claim.binding
         for i, claim in bound.items()
     }
     rows = [_mass_row(added, account, 0)]
-    rows += [_mass_row(added, i, binding) for i, binding in bindings.items()]
+    rows += [_mass_row(added, i, binding) for i, binding in linked.items()]
     connection.execute(_UPSERT_POSTING, rows)
     if not bound:
         return
-    connection.execute(
-        _REBIND,
-        [{"identifier": i, "account": account, "binding": b} for i, b in bindings.items()],
-    )
+    rebound = [{"identifier": i, "account": account, "binding": b} for i, b in bindings.items()]
+    known = [row for row in rebound if row["identifier"] in linked]
+    new = [row for row in rebound if row["identifier"] not in linked]
+    if known:
+        connection.execute(_REBIND, known)
+    if new:
+        connection.execute(_COPY_POSTINGS, new)
     connection.execute(
         _INSERT_EDGE,
         [
@@ -174,25 +186,52 @@ def remove_incident(
     incidents that count against the account.
     """
     account = removed.account
-    of_account = (posting.c.account == account) & posting.c.identifier.in_([account, *tokens])
+    linked = _select_links(connection, removed)
     of_event = (edge.c.platform == removed.platform) & edge.c.identifier.in_(tokens)
     connection.execute(delete(edge).where(of_event, edge.c.event_index == removed.reported_index))
-    connection.execute(delete(posting).where(of_account))
-    by_index = {one.reported_index: one for one in remaining}
-    edges = connection.execute(
-        select(edge.c.identifier, edge.c.event_index, edge.c.binding)
-        .where(of_event, edge.c.event_index.in_(list(by_index)))
-        .order_by(edge.c.event_index)
-    ).all()
-    latest = {row.identifier: row.binding for row in edges}
-    rows = [_mass_row(one, account, 0) for one in remaining]
-    rows += [
-        _mass_row(by_index[row.event_index], row.identifier, latest[row.identifier])
-        for row in edges
-    ]
+    connection.execute(delete(posting).where(posting.c.account == account))
+    latest = _select_latest_edges(connection, removed, tokens)
+    left = set(tokens) - set(latest)
+    linked |= {i: row.binding for i, row in latest.items()}
+    kept = {account: 0} | {i: binding for i, binding in linked.items() if i not in left}
+    rows = [_mass_row(one, i, kept[i]) for one in _sum_incidents(remaining) for i in kept]
     if rows:
         connection.execute(_UPSERT_POSTING, rows)
-    return set(tokens) - set(latest)
+    return left
+
+
+def _sum_incidents(borne: Iterable[StoredIncident]) -> Iterable[StoredIncident]:
+    """Sum incidents of one account by their half-lives."""
+    sums: dict[int, StoredIncident] = {}
+    for one in borne:
+        known = sums.get(one.half_life)
+        sums[one.half_life] = (
+            one
+            if known is None
+            else replace(
+                one,
+                mass=known.mass + one.mass,
+                count=known.count + one.count,
+                level_a=known.level_a + one.level_a,
+                first_day=min(known.first_day, one.first_day),
+                last_day=max(known.last_day, one.last_day),
+            )
+        )
+    return sums.values()
+
+
+def _select_links(connection: Connection, borne: StoredIncident) -> dict[int, int]:
+    """Give the tokens that an incident's account is linked to, with their bindings' codes."""
+    rows = connection.execute(_LINKS_OF, {"bearer": borne.account})
+    return {row.identifier: row.binding for row in rows}
+
+
+def _select_latest_edges(
+    connection: Connection, borne: StoredIncident, tokens: Collection[int]
+) -> dict[int, Row[tuple[object, ...]]]:
+    """Give the latest edge between an incident's account and each of some tokens."""
+    wanted = {"identifiers": list(tokens), "member": borne.platform, "bearer": borne.account}
+    return {row.identifier: row for row in connection.execute(_EDGES_OF, wanted)}
 
 
 def _mass_row(one: StoredIncident, identifier_id: int | None, binding: int) -> dict[str, object]:
@@ -236,31 +275,38 @@ def forget_identifiers(connection: Connection, candidates: Collection[int]) -> N
 _POSTINGS = """
     SELECT 'posting', t.token, t.kind, a.token, p.platform, p.half_life, p.mass, p.count,
            p.disputed, p.level_a, p.binding, p.first_day, p.last_day
-    FROM posting p JOIN identifier t ON t.id = p.identifier JOIN identifier a ON a.id = p.account
+    FROM posting p LEFT JOIN identifier t ON t.id = p.identifier
+                   LEFT JOIN identifier a ON a.id = p.account
 """
 _EDGES = """
     SELECT 'edge', t.token, t.kind, a.token, e.platform, e.event_index, e.binding, e.declared
-    FROM edge e JOIN identifier t ON t.id = e.identifier JOIN identifier a ON a.id = e.account
+    FROM edge e LEFT JOIN identifier t ON t.id = e.identifier
+                LEFT JOIN identifier a ON a.id = e.account
 """
 _MULTIPLICITIES = """
     SELECT 'multiplicity', t.token, t.kind, m.platform, m.accounts, m.bucket, m.bucket_index
-    FROM multiplicity m JOIN identifier t ON t.id = m.identifier
+    FROM multiplicity m LEFT JOIN identifier t ON t.id = m.identifier
 """
 _IDENTIFIERS = "SELECT 'identifier', t.token, t.kind FROM identifier t"
 
 
 def stream_index(connection: Connection) -> Iterator[tuple[object, ...]]:
-    """Stream the whole index with tokens in the place of row ids, for comparison."""
+    """Stream the whole index with tokens in the place of row ids, for comparison.
+
+    A row that refers to nothing is streamed too, without a token: a query might still read it.
+    """
     for statement in (_POSTINGS, _EDGES, _MULTIPLICITIES, _IDENTIFIERS):
         for row in connection.execute(text(statement)):
             yield tuple(bytes(v) if isinstance(v, memoryview) else v for v in row)
 
 
 def find_token_incidents(connection: Connection, key: bytes) -> list[int]:
-    """Give the report indexes under one lookup key, for naming what a difference concerns."""
+    """Give the report indexes under a token's or an account's key, to name what differs there."""
     statement = (
         select(edge.c.event_index)
-        .join(identifier, identifier.c.id == edge.c.identifier)
+        .distinct()
+        .join(identifier, identifier.c.id.in_((edge.c.identifier, edge.c.account)))
         .where(identifier.c.token == bindparam("key"))
+        .order_by(edge.c.event_index)
     )
     return list(connection.execute(statement, {"key": key}).scalars())

@@ -28,6 +28,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
+from ledger.errors import LedgerCorrupt
+
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
 
@@ -53,8 +55,14 @@ def to_microseconds(instant: datetime) -> int:
 
 
 def from_microseconds(value: int) -> datetime:
-    """Give the instant of `to_microseconds` back, in UTC."""
-    return EPOCH + timedelta(microseconds=value)
+    """Give the instant of `to_microseconds` back, in UTC.
+
+    *Raises*: LedgerCorrupt beyond the calendar.
+    """
+    try:
+        return EPOCH + timedelta(microseconds=value)
+    except OverflowError as error:
+        raise LedgerCorrupt("A stored instant was changed.") from error
 
 
 class Instant(TypeDecorator[datetime]):
@@ -253,6 +261,7 @@ posting = Table(
     Column("first_day", Integer, nullable=False),
     Column("last_day", Integer, nullable=False),
     PrimaryKeyConstraint("identifier", "account", "platform", "half_life"),
+    Index("ix_posting_account", "account"),
     sqlite_with_rowid=False,
 )
 
@@ -283,7 +292,7 @@ assessment = Table(
     Column("policy_version", Integer, nullable=False),
     Column("score", Integer, nullable=False),
     Column("answer", Text, nullable=False),
-    Column("idempotency_key", String(128)),
+    Column("idempotency_key", String(255)),
     Column("request_hash", LargeBinary, nullable=False),
     UniqueConstraint("platform", "idempotency_key"),
     sqlite_with_rowid=False,
@@ -320,7 +329,7 @@ assessment_outcome = Table(
     Column("reversed_on_appeal", Boolean, nullable=False),
     Column("loss_minor", BigInteger),
     Column("loss_currency", String(3)),
-    Column("idempotency_key", String(128)),
+    Column("idempotency_key", String(255)),
     Column("request_hash", LargeBinary, nullable=False),
     UniqueConstraint("platform", "idempotency_key"),
 )

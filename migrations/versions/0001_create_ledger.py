@@ -17,8 +17,10 @@ def upgrade() -> None:
     """Create every table, then forbid any change of the entries."""
     _create_members()
     _create_log()
-    _create_derived()
+    _create_incidents()
+    _create_postings()
     _create_assessments()
+    _create_outcomes()
     _protect_entries()
 
 
@@ -178,8 +180,8 @@ def _create_log() -> None:
     )
 
 
-def _create_derived() -> None:
-    """Create what follows from the log."""
+def _create_incidents() -> None:
+    """Create what follows from the log: how incidents stand, who bears them."""
     op.create_table(
         "identifier",
         sa.Column("id", ROW_ID, nullable=False),
@@ -215,6 +217,10 @@ def _create_derived() -> None:
         sqlite_where=sa.text("state = 'held'"),
         postgresql_where=sa.text("state = 'held'"),
     )
+
+
+def _create_postings() -> None:
+    """Create what follows from the log: the index that answers queries."""
     op.create_table(
         "edge",
         sa.Column("identifier", ROW_ID, nullable=False),
@@ -244,6 +250,7 @@ def _create_derived() -> None:
         ),
         sqlite_with_rowid=False,
     )
+    op.create_index("ix_posting_account", "posting", ["account"], unique=False)
     op.create_table(
         "multiplicity",
         sa.Column("identifier", ROW_ID, nullable=False),
@@ -271,7 +278,7 @@ def _create_assessments() -> None:
         sa.Column("policy_version", sa.Integer(), nullable=False),
         sa.Column("score", sa.Integer(), nullable=False),
         sa.Column("answer", sa.Text(), nullable=False),
-        sa.Column("idempotency_key", sa.String(length=128), nullable=True),
+        sa.Column("idempotency_key", sa.String(length=255), nullable=True),
         sa.Column("request_hash", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(["platform"], ["platform.id"], name=op.f("fk_assessment_platform")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_assessment")),
@@ -291,6 +298,10 @@ def _create_assessments() -> None:
         sa.PrimaryKeyConstraint("platform", "order_commitment", name=op.f("pk_assessed_order")),
         sqlite_with_rowid=False,
     )
+
+
+def _create_outcomes() -> None:
+    """Create the record of what platforms did after an answer."""
     op.create_table(
         "assessment_outcome",
         sa.Column("id", sa.String(length=40), nullable=False),
@@ -304,7 +315,7 @@ def _create_assessments() -> None:
         sa.Column("reversed_on_appeal", sa.Boolean(), nullable=False),
         sa.Column("loss_minor", sa.BigInteger(), nullable=True),
         sa.Column("loss_currency", sa.String(length=3), nullable=True),
-        sa.Column("idempotency_key", sa.String(length=128), nullable=True),
+        sa.Column("idempotency_key", sa.String(length=255), nullable=True),
         sa.Column("request_hash", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(
             ["assessment"],

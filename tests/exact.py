@@ -1,0 +1,164 @@
+"""The exact score behind a rounded answer, and ledgers that are filled by real reports.
+
+It reads as `assess_risk` does and stops before rendering. It knows how to hand-make postings for
+tests that need no database; what a score should be it doesn't know.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from conftest import ROOT
+from sqlalchemy import select
+
+from ledger.graph.link import Presented
+from ledger.graph.neighbourhood import build_neighbourhood
+from ledger.graph.posting import Multiplicity, Posting, forward_mass
+from ledger.identity.identifier import Binding, Bucket, Kind, account_key, lookup_key
+from ledger.risk.policy import RiskPolicy, parse_policy
+from ledger.risk.score import RiskScore, score_neighbourhood
+from ledger.sequencing import sequence
+from ledger.store.assessments import read_evidence
+from ledger.store.engine import begin_read
+from ledger.store.postings import stream_index
+from ledger.store.tables import assessment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import date, datetime
+
+    from simulator import Simulator
+
+    from ledger.assessing import AssessmentRequest
+    from ledger.ledger import Ledger
+
+POLICY: RiskPolicy = parse_policy((ROOT / "config" / "policy.toml").read_text("utf-8"))
+OWN_KEY = b"the asker's own account"
+OWN_ACCOUNT = 1
+UNIX_ORDINAL = 719_163
+
+
+def score_exactly(
+    ledger: Ledger, asker: Simulator, asked: AssessmentRequest, at: datetime
+) -> RiskScore:
+    """Score a question in exact integers."""
+    key = ledger.keys.index_key
+    account = account_key(key, asked.account)
+    presented = [
+        Presented(
+            lookup_key(key, one.identifier), one.identifier.kind, one.binding, one.accounts_here
+        )
+        for one in asked.identifiers
+    ]
+    with begin_read(ledger.database) as connection:
+        evidence = read_evidence(connection, [account, *(one.key for one in presented)])
+    neighbourhood = build_neighbourhood(
+        account,
+        asker.group,
+        presented,
+        evidence.postings,
+        evidence.multiplicities,
+        ledger.policy.kinds,
+    )
+    return score_neighbourhood(neighbourhood, ledger.policy, at.date())
+
+
+def stored_score(ledger: Ledger, answer: dict[str, object]) -> int:
+    """Give the exact score that was recorded with an answer."""
+    wanted = select(assessment.c.score).where(assessment.c.id == answer["id"])
+    with begin_read(ledger.database) as connection:
+        return int(connection.execute(wanted).scalar_one())
+
+
+def settle(ledger: Ledger, at: datetime) -> None:
+    """Sequence whatever is pending, as the worker does on PostgreSQL."""
+    while sequence(ledger, at):
+        pass
+
+
+def read_index(ledger: Ledger) -> list[tuple[object, ...]]:
+    """Read every derived row of the index, with tokens in the place of row ids."""
+    with begin_read(ledger.database) as connection:
+        return sorted(stream_index(connection), key=repr)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A token that a hand-made account shares with the asker, verified on both sides or not."""
+
+    kind: Kind
+    verified: bool = True
+    bucket: Bucket = Bucket.ONE
+    name: str = "it"
+
+    @property
+    def key(self) -> bytes:
+        """Its lookup key."""
+        return f"{self.kind} {self.name}".encode()
+
+    def bind(self) -> Binding:
+        """Give the binding that verifies its kind, or none."""
+        usual = {
+            Kind.NID: Binding.REAL_NAME,
+            Kind.PAY: Binding.PSP,
+            Kind.DEVICE: Binding.OBSERVED,
+            Kind.EMAIL: Binding.OTP,
+            Kind.PHONE: Binding.OTP,
+            Kind.ADDR: Binding.NONE,
+        }
+        return usual[self.kind] if self.verified else Binding.NONE
+
+
+@dataclass
+class Sketch:
+    """A small ledger by hand: fresh fraud incidents of accounts, and one question."""
+
+    today: date
+    policy: RiskPolicy = POLICY
+    rows: list[Posting] = field(default_factory=list)
+    seen: dict[tuple[bytes, int], Multiplicity] = field(default_factory=dict)
+    presented: dict[bytes, Presented] = field(default_factory=dict)
+
+    def bear(
+        self,
+        account: int,
+        incidents: int,
+        shared: Sequence[Shared] = (),
+        *,
+        platform: int = 1,
+        level_a: int = 0,
+        disputed: int = 0,
+    ) -> Sketch:
+        """Let an account bear incidents, as the asker's own where it shares nothing."""
+        day = self.today.toordinal() - UNIX_ORDINAL
+        mass = incidents * forward_mass(1_000_000, day, 365, self.policy.epoch_day)
+        own = [(OWN_KEY, 0, 0)] if account == OWN_ACCOUNT else []
+        tokens = [(one.key, one.kind.code, one.bind().code) for one in shared]
+        group = f"group {platform}"
+        for key, code, binding in [*own, *tokens]:
+            self.rows.append(
+                Posting(
+                    *(key, code, account, platform, group, 1, mass, incidents),
+                    *(disputed, level_a, binding, day, day),
+                )
+            )
+        for one in shared:
+            before = self.seen.get((one.key, platform))
+            number = 1 + (before.accounts if before else 0)
+            at = (one.key, one.kind.code, platform, group)
+            self.seen[one.key, platform] = Multiplicity(*at, number, one.bucket.code, account)
+            self.presented[one.key] = Presented(one.key, one.kind, one.bind(), one.bucket)
+        return self
+
+    def score(self, *presented: Presented) -> RiskScore:
+        """Score the question of a platform that bears nothing itself."""
+        neighbourhood = build_neighbourhood(
+            OWN_KEY,
+            "the asker's group",
+            presented or tuple(self.presented.values()),
+            self.rows,
+            tuple(self.seen.values()),
+            self.policy.kinds,
+        )
+        return score_neighbourhood(neighbourhood, self.policy, self.today)

@@ -1,0 +1,400 @@
+"""The page docs/format.md against the code: every table, example and member that it publishes."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+
+import pytest
+from conftest import ORIGIN, ROOT
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from pydantic import BaseModel
+
+from ledger import authorizing, reporting, strict_json
+from ledger.enrolling import revoke_key, rotate_key, suspend_platform
+from ledger.errors import SchemaViolation
+from ledger.identity import identifier, token
+from ledger.identity.key import Algorithm, generate_signing_jwk, parse_jwk, public_jwk
+from ledger.identity.platform import SCOPES
+from ledger.incident import incident
+from ledger.incident.lifecycle import State
+from ledger.incident.schema import Confirmed, ConfirmedClaims, EventMembers, Retracted
+from ledger.log import leaf, note, receipt
+from ledger.log.checkpoint import Checkpoint, sign_checkpoint
+from ledger.log.merkle import leaf_hash, node_hash
+from ledger.sequencing import open_event
+from ledger.store.engine import begin_read
+from ledger.store.entries import select_sequenced
+from ledger.store.platforms import LEDGER_PLATFORM
+from ledger_client.receipt import STATUS_FRESH_FOR
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from simulator import Simulator
+
+    from ledger.ledger import Ledger
+    from ledger.store.entries import StoredEvent
+
+PAGE = (ROOT / "docs" / "format.md").read_text("utf-8")
+
+
+def section(heading: str) -> str:
+    """Give the text under a heading, up to the next one."""
+    (found,) = re.findall(rf"(?ms)^#+ {re.escape(heading)}\n(.*?)(?=^#+ |\Z)", PAGE)
+    return str(found)
+
+
+def tables(heading: str) -> list[list[list[str]]]:
+    """Give the rows of the tables under a heading, without their heads."""
+    rows = [found.splitlines()[2:] for found in re.findall(r"(?m)(?:^\|.*\n)+", section(heading))]
+    return [[[cell.strip() for cell in row[1:-1].split("|")] for row in table] for table in rows]
+
+
+def plain(cell: str) -> str:
+    """Give a cell without its backticks."""
+    return cell.strip("`")
+
+
+def blocks(heading: str) -> list[str]:
+    """Give the fenced blocks under a heading."""
+    return re.findall(r"(?ms)^```(?:json)?\n(.*?)^```$", section(heading))
+
+
+def values(heading: str) -> dict[str, str]:
+    """Give the lines `name = value` of the block under a heading."""
+    return dict(line.split(" = ", 1) for line in blocks(heading)[0].splitlines())
+
+
+def example(name: str) -> dict[str, Any]:
+    """Give the JSON object of an example."""
+    claims: dict[str, Any] = json.loads(payload(name))
+    return claims
+
+
+def payload(name: str) -> bytes:
+    """Give the exact bytes of an example."""
+    return blocks(f"Example: {name}")[0].encode()
+
+
+def sign(claims: Mapping[str, Any], key: Mapping[str, str], typ: str) -> bytes:
+    """Sign claims as they are."""
+    return token.sign_token(claims, key, typ=typ).encode()
+
+
+# --- Entries, checkpoints, receipts ---------------------------------------------------------
+
+
+def test_ops_and_reasons_are_those_of_the_code() -> None:
+    ops = [(op.value, op.name) for op in leaf.Op]
+    reasons = [(reason.value, reason.name) for reason in leaf.EntryReason]
+    assert [(int(op), name) for op, name, *_ in tables("Ops")[0]] == ops
+    assert [(int(code), name) for code, name, _ in tables("Reasons")[0]] == reasons
+
+
+def test_layout_of_the_entry_cuts_the_example_into_its_fields() -> None:
+    entry, fields, end = bytes.fromhex(values("Example: an entry")["entry"]), [], 0
+    for at, length, _ in tables("Entry")[0]:
+        assert int(at) == end
+        end += int(length)
+        fields.append(entry[int(at) : end])
+    assert (len(entry), end, fields[0]) == (80, 80, b"BCL1")
+    op, reason, policy, ref = (int.from_bytes(field) for field in fields[1:5])
+    assert leaf.parse_leaf(entry) == leaf.Leaf(
+        leaf.Op(op), leaf.EntryReason(reason), policy, ref, fields[5], fields[6]
+    )
+
+
+def test_example_of_an_entry_follows_from_salt_tag_key_and_token() -> None:
+    shown = values("Example: an entry")
+    commitment = leaf.commit(bytes.fromhex(shown["salt"]), shown["token"].encode())
+    tag = leaf.tag_issuer(bytes.fromhex(shown["tag key"]), commitment)
+    op, reason = leaf.Op.INCIDENT_CONFIRMED, leaf.EntryReason.NONE
+    entry = leaf.encode_leaf(leaf.Leaf(op, reason, 1, leaf.NO_REF, tag, commitment))
+    made = {"commitment": commitment, "issuer tag": tag, "entry": entry}
+    made["leaf hash"] = leaf_hash(entry)
+    assert shown == shown | {name: raw.hex() for name, raw in made.items()}
+
+
+def test_example_of_a_receipt_is_what_the_log_would_serve() -> None:
+    text, vkey = blocks("Example: a receipt")
+    shown, verifier = values("Example: an entry"), note.parse_vkey(vkey.strip())
+    verified = receipt.verify_receipt(text, [verifier], token=shown["token"].encode())
+    assert (verified.index, verified.checkpoint.size, verified.opened) == (0, 2, True)
+    (seed,) = re.findall(r"\(seed\n([0-9a-f]{64})\)", section("Example: a receipt"))
+    signer = note.signer_from_seed(ORIGIN, bytes.fromhex(seed))
+    assert signer.vkey == vkey.strip()
+    entry, (sibling,) = bytes.fromhex(shown["entry"]), receipt.parse_receipt(text).proof
+    tree = Checkpoint(ORIGIN, 2, node_hash(leaf_hash(entry), sibling))
+    signed, salt = sign_checkpoint(tree, signer), bytes.fromhex(shown["salt"])
+    assert receipt.render_receipt(receipt.Receipt(entry, salt, 0, (sibling,), signed)) == text
+
+
+# --- Identifiers and tokens -----------------------------------------------------------------
+
+
+def test_kinds_are_those_of_the_code_and_the_example_follows_from_a_plain_value() -> None:
+    kinds = [kind.value for kind in identifier.Kind]
+    assert [plain(kind) for kind, _ in tables("Identifiers")[0]] == kinds
+    shown = values("Example: identifiers")
+    index_key = bytes.fromhex(shown["index key"])
+    blinded = identifier.demo_token(identifier.Kind(shown["kind"]), shown["plain value"])
+    assert identifier.render_identifier(blinded) == shown["identifier"]
+    assert identifier.parse_identifier(shown["identifier"]) == blinded
+    assert identifier.lookup_key(index_key, blinded).hex() == shown["lookup key"]
+    account = identifier.AccountRef(shown["iss"], shown["sub"])
+    assert identifier.account_key(index_key, account).hex() == shown["account key"]
+
+
+def test_header_and_types_are_those_of_the_code() -> None:
+    header, types = tables("Tokens")
+    segment = sign({}, generate_signing_jwk(Algorithm.ES256), token.EVENT_TYPE).split(b".")[0]
+    signed = json.loads(base64.urlsafe_b64decode(segment + b"=" * (-len(segment) % 4)))
+    assert {plain(name) for name, _ in header} == set(signed)
+    assert set(re.findall("`(.*?)`", header[1][1])) == set(token._NAMES)
+    known = {value for name, value in vars(token).items() if name.endswith("_TYPE")}
+    assert {plain(typ) for typ, *_ in types} == known
+
+
+@pytest.mark.parametrize(
+    ("heading", "limit"),
+    [
+        ("Checkpoint", f"{note.NOTE_BYTES_MAX:,} characters and {note.SIGNATURES_MAX} signatures"),
+        ("Tokens", f"at most {token.TOKEN_BYTES_MAX:,} characters"),
+        ("Tokens", f"{strict_json.BYTES_MAX:,} bytes and {strict_json.DEPTH_MAX} levels"),
+        ("Identifiers", f"at most {identifier.EPOCH_MAX}, and"),
+        ("Claims", f"{token.SKEW_SECONDS} s ahead and {reporting.EVENT_AGE_MAX.days} days back"),
+        ("Example: client assertion", f"at most {token.ASSERTION_SECONDS_MAX} seconds"),
+        ("Example: access token", f"for {authorizing.ACCESS_SECONDS} seconds"),
+        ("Example: signed status", f"older than {STATUS_FRESH_FOR // timedelta(hours=1)} hours"),
+    ],
+)
+def test_limit_is_that_of_the_code(heading: str, limit: str) -> None:
+    assert limit in " ".join(section(heading).split())
+
+
+# --- Members of events ----------------------------------------------------------------------
+
+
+def nested(annotation: Any) -> Iterator[tuple[str, type[BaseModel]]]:
+    """Find the models inside an annotation, with the way to them."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield "", annotation
+    step = {list: "[]", dict: ".*"}.get(get_origin(annotation), "")
+    for argument in get_args(annotation):
+        for way, model in nested(argument):
+            yield step + way, model
+
+
+def members(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any, bool]]:
+    """Walk every member of a model: its path, its annotation, and whether it is needed."""
+    for name, field in model.model_fields.items():
+        yield f"{prefix}{name}", field.annotation, field.is_required()
+        for way, inner in nested(field.annotation):
+            yield from members(inner, f"{prefix}{name}{way}.")
+
+
+def words(annotation: Any) -> list[str]:
+    """Give the words that an annotation admits."""
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        return [one.value for one in annotation]
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    return [word for argument in get_args(annotation) for word in words(argument)]
+
+
+def published_members(heading: str) -> dict[str, bool]:
+    """Give the members in a table of the page, and whether each is needed."""
+    return {plain(path): needed == "yes" for path, needed, _ in tables(heading)[0]}
+
+
+@pytest.mark.parametrize(
+    ("heading", "model", "elsewhere"),
+    [
+        ("Claims", ConfirmedClaims, {path for path, *_ in members(Confirmed, "events.*.")}),
+        ("Members of every event", EventMembers, set()),
+        ("refund-incident-confirmed", Confirmed, set(EventMembers.model_fields)),
+        ("refund-incident-retracted", Retracted, set(EventMembers.model_fields)),
+    ],
+)
+def test_members_are_those_of_the_schema(
+    heading: str, model: type[BaseModel], elsewhere: set[str]
+) -> None:
+    expected = {path: needed for path, _, needed in members(model) if path not in elsewhere}
+    assert published_members(heading) == expected
+
+
+def test_words_are_those_of_the_schema() -> None:
+    expected = {path: words(annotation) for path, annotation, _ in members(Confirmed)}
+    shown = {plain(path): re.findall("`(.*?)`", cell) for path, cell in tables("Words")[0]}
+    assert shown == {path: some for path, some in expected.items() if len(some) > 1}
+
+
+def paths(value: object, prefix: str = "") -> Iterator[str]:
+    """Give the path of every member that an example shows, as the tables write it."""
+    if isinstance(value, list):
+        for one in value:
+            yield from paths(one, f"{prefix}[]")
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            path = f"{prefix}.*" if prefix == "bindings" else f"{prefix}.{name}".lstrip(".")
+            yield path
+            yield from paths(inner, path)
+
+
+def test_example_of_a_report_shows_every_member_that_there_is() -> None:
+    claims = example("refund-incident-confirmed")
+    event = claims["events"][incident.CONFIRMED]
+    for heading in ("Members of every event", "refund-incident-confirmed"):
+        assert published_members(heading).keys() <= set(paths(event))
+    assert published_members("Claims").keys() <= set(paths(claims))
+    assert f"`{incident.CONFIRMED}`" in section("refund-incident-confirmed")
+    assert f"`{incident.RETRACTED}`" in section("refund-incident-retracted")
+
+
+@pytest.mark.parametrize("day", [b"1795161600", b"2026-11-20T08:00Z", b"2026-11-20 08:00:00Z"])
+def test_instant_in_another_form_than_published_is_refused(day: bytes) -> None:
+    raw = payload("refund-incident-confirmed").replace(b"2026-11-20T08:00:00Z", day)
+    with pytest.raises(SchemaViolation):
+        incident.parse_event(raw)
+
+
+def test_examples_of_events_are_parsed_as_they_read() -> None:
+    report = incident.parse_event(payload("refund-incident-confirmed"))
+    retraction = incident.parse_event(payload("refund-incident-retracted"))
+    shown = values("Example: identifiers")
+    assert isinstance(report, incident.IncidentReport)
+    assert not isinstance(retraction, incident.IncidentReport)
+    blinded = identifier.parse_identifier(shown["identifier"])
+    assert report.account == identifier.AccountRef(shown["iss"], shown["sub"])
+    assert report.identifiers[0].identifier == blinded
+    assert (report.amount.minor, report.amount.currency) == (38_970, "CNY")
+    told = (retraction.incident_jti, retraction.txn, retraction.account)
+    assert told == (report.jti, report.txn, report.account)
+
+
+# --- A ledger that lives through the examples -----------------------------------------------
+
+
+@dataclass(frozen=True)
+class Story:
+    """A ledger after the examples of the page, and what it signed on the way."""
+
+    ledger: Ledger
+    report: bytes
+    acknowledgement: str
+    status: str
+    access: str
+
+    @property
+    def logged(self) -> list[tuple[StoredEvent, dict[str, Any]]]:
+        """Every statement in log order with its claims."""
+        with begin_read(self.ledger.database) as connection:
+            stored = select_sequenced(connection)
+        opened = [token.payload_of(open_event(self.ledger, one)) for one in stored]
+        return [(one, json.loads(raw)) for one, raw in zip(stored, opened, strict=True)]
+
+
+@pytest.fixture
+def backend() -> str:
+    """Name the one kind of database that is enough here: bytes don't depend on it."""
+    return "sqlite"
+
+
+@pytest.fixture
+def story(ledger: Ledger, simulator: Callable[..., Simulator]) -> Story:
+    """Send the examples to a ledger, and ask for what it signs."""
+    shop = simulator("shop-a")
+    claims = example("refund-incident-confirmed")
+    at = datetime.fromtimestamp(claims["iat"], UTC)
+    report = sign(claims, shop.private_jwk, token.EVENT_TYPE)
+    reported = reporting.accept_event(ledger, report, at).incident_id
+    assertion = sign(example("client assertion"), shop.private_jwk, token.ASSERTION_TYPE)
+    access = authorizing.grant_access(ledger, assertion.decode(), None, None, at).token
+    caller = shop.caller(at)
+    acknowledgement = reporting.describe_incident(ledger, caller, reported).acknowledgement
+    status = reporting.sign_status(ledger, caller, reported, at + timedelta(minutes=5))
+    later = at + timedelta(hours=1)
+    retraction = example("refund-incident-retracted")
+    reporting.accept_event(ledger, sign(retraction, shop.private_jwk, token.EVENT_TYPE), later)
+    another = parse_jwk(public_jwk(generate_signing_jwk(Algorithm.ES256)))
+    rotate_key(ledger, shop.uri, another, later)
+    revoke_key(ledger, shop.uri, shop.kid, later)
+    suspend_platform(ledger, shop.uri, later)
+    return Story(ledger, report, acknowledgement, status, access)
+
+
+def test_examples_of_events_are_accepted_and_ops_are_written_as_marked(story: Story) -> None:
+    sent = [claims for stored, claims in story.logged if stored.platform != LEDGER_PLATFORM]
+    assert sent == [example("refund-incident-confirmed"), example("refund-incident-retracted")]
+    written = {int(op) for op, _, mark, _ in tables("Ops")[0] if mark == "yes"}
+    assert {stored.op for stored, _ in story.logged} == written
+
+
+def test_statements_of_the_ledger_have_the_published_members(story: Story) -> None:
+    own = [claims for stored, claims in story.logged if stored.platform == LEDGER_PLATFORM]
+    changes = {}
+    for claims in own:
+        statement = incident.parse_ledger_statement(json.dumps(claims).encode())
+        shown = example(statement.name)
+        published = incident.parse_ledger_statement(payload(statement.name)).members
+        assert claims.keys() == shown.keys()
+        assert claims["events"].keys() == shown["events"].keys()
+        assert claims["sub_id"].keys() == shown["sub_id"].keys()
+        change = statement.members.get("change")
+        if change == published.get("change"):
+            assert statement.members.keys() == published.keys()
+        if change:
+            changes[change] = statement.members.keys() - {"change"}
+    assert changes == {
+        plain(change): set(re.findall("`(.*?)`", further))
+        for change, further in tables("Example: platform-changed")[0]
+    }
+    assert len(own) == 6
+
+
+def differing(signed: str, name: str) -> set[str]:
+    """Name the claims whose values aren't those of an example; their names are."""
+    claims, shown = json.loads(token.payload_of(signed)), example(name)
+    assert claims.keys() == shown.keys()
+    return {claim for claim in shown if claims[claim] != shown[claim]}
+
+
+def test_acknowledgement_and_status_are_as_published(story: Story) -> None:
+    public, issuer = public_jwk(story.ledger.log_jwk), story.ledger.issuer
+    for name, signed, typ in (
+        ("acknowledgement", story.acknowledgement, token.ACKNOWLEDGEMENT_TYPE),
+        ("signed status", story.status, token.STATUS_TYPE),
+    ):
+        assert f"`{typ}`" in section(f"Example: {name}")
+        token.verify_ledger_statement(signed, public, typ=typ, issuer=issuer)
+    # The salt and the place in the log are those of another ledger, and nothing else is.
+    assert differing(story.acknowledgement, "acknowledgement") == {"commitment"}
+    assert differing(story.status, "signed status") == {"index"}
+    told = set(re.findall("`([a-z]+)`", section("Example: signed status")))
+    assert told == {"received", *(state.value for state in State), "typ", "index", "null", "state"}
+
+
+def test_access_token_is_as_published(story: Story) -> None:
+    assert differing(story.access, "access token") == {"jti", "client_kid"}
+    assert set(example("access token")["scope"].split()) == SCOPES
+
+
+def test_sealed_token_opens_and_commitment_follows_by_the_page_alone(story: Story) -> None:
+    ((stored, claims),) = [one for one in story.logged if one[1]["jti"] == "evt-1"]
+    assert stored.sealed is not None
+    assert stored.salt is not None
+    wrapped, context = stored.sealed.wrapped_key, b"bcl/event\0%d\0evt-1" % stored.platform
+    entry_key = AESGCM(story.ledger.keys.wrap_key).decrypt(wrapped[:12], wrapped[12:], context)
+    opened = AESGCM(entry_key).decrypt(bytes(12), stored.sealed.ciphertext, context)
+    assert (len(wrapped), opened) == (60, story.report)
+    assert claims == example("refund-incident-confirmed")
+    commitment = hmac.digest(stored.salt, b"bcl/leaf/v1\0" + opened, "sha256")
+    promised = json.loads(token.payload_of(story.acknowledgement))
+    assert promised["commitment"] == commitment.hex()
