@@ -21,8 +21,8 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import granian.cli
 import psycopg
+from granian.cli import cli as serve
 from sqlalchemy import Engine, Pool, event
 
 import api.app
@@ -80,7 +80,7 @@ class Fate:
     def _begin(self, connection: Connection) -> None:
         connection.info[_SEEN] = []
 
-    def _execute(  # noqa: PLR0917 - SQLAlchemy's own signature
+    def _execute(
         self,
         connection: Connection,
         cursor: object,
@@ -134,7 +134,6 @@ class Fate:
         return True
 
 
-
 def set_plan(path: Path, plan: Plan) -> None:
     """Give a plan to whoever watches a path, whole or not at all."""
     half = path.with_suffix(".half")
@@ -175,7 +174,7 @@ def run_server(plan: Path, port: int, threads: int) -> None:
     }
     parts = [part for pair in options.items() for part in pair]
     sys.argv = ["granian", *parts, "--no-ws", "--factory", f"{__name__}:build_application"]
-    granian.cli.entrypoint()
+    serve()
 
 
 def build_application() -> Flask:

@@ -115,7 +115,7 @@ class Stage:
                 if self._http.get(f"{self.url}/readyz").status_code == 200:
                     return
             time.sleep(0.01)
-        raise AssertionError(self._log.read_text(errors="replace"))
+        raise AssertionError(self.read_log())
 
     def start(self, *arguments: str) -> BaseProcess:
         """Start a command of `bcl`."""
@@ -145,7 +145,7 @@ class Stage:
         """Wait for a process's end and give its exit status."""
         process.join(_WITHIN_SECONDS)
         if process.exitcode is None:
-            raise AssertionError(self._log.read_text(errors="replace"))
+            raise AssertionError(self.read_log())
         self._running.remove(process)
         status = process.exitcode
         process.close()
@@ -158,8 +158,8 @@ class Stage:
             self.kill(process)
 
     def read_log(self) -> str:
-        """Give all that the processes printed."""
-        return self._log.read_text(errors="replace")
+        """Give all that the processes printed so far."""
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def _launch(self, run: Any, *arguments: Any) -> BaseProcess:
         parts = (run, self._environment, self._log, *arguments)

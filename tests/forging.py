@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from ledger.rights.jurisdiction import JurisdictionProfile
 
 GONE = object()  # as a change: the member is left out
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 SECRET = "mallory"  # part of the account's pseudonym: no refusal may repeat it
 
 
@@ -57,6 +59,11 @@ def seal(private: Mapping[str, str], header: bytes, payload: bytes) -> bytes:
 def seal_text(private: Mapping[str, str], message: bytes) -> bytes:
     """Sign the text of a header and a payload, whatever it is."""
     return message + b"." + encode_base64url(sign_bytes(private, message)).encode()
+
+
+def with_spare_bits(token: bytes) -> bytes:
+    """Set the bits that base64url of 64 bytes leaves unused: another text of the same signature."""
+    return token[:-1] + ALPHABET[ALPHABET.index(token[-1]) | 1 :][:1]
 
 
 def dump(value: object) -> bytes:

@@ -15,14 +15,12 @@ from typing import TYPE_CHECKING
 
 import networkx as nx
 
-from ledger.identity.identifier import AccountRef, Kind
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import date
 
     from ledger.assessing import AssessmentRequest
-    from ledger.identity.identifier import IdentifierClaim
+    from ledger.identity.identifier import AccountRef, IdentifierClaim
     from ledger.incident.incident import IncidentReport
 
 U = 10**6
@@ -246,6 +244,20 @@ class Oracle:
         reports = self.counts.values()
         return any(one.account in accounts and one.proof.level.value == "A" for one in reports)
 
+    def _weigh(
+        self, linked: list[tuple[AccountRef, dict[str, int]]], today: date
+    ) -> list[tuple[AccountRef, dict[str, int], int]]:
+        counted = []
+        for other, kinds in linked:
+            rest = U
+            for kind in KINDS:
+                if kind in kinds:
+                    rest = rest * (U - strength(kind, kinds[kind]) // U) // U
+            weight = (U - rest) * sum(self._sum({other}, today).values()) // (2 * U)
+            if weight:
+                counted.append((other, kinds, weight))
+        return counted
+
     def _conclude(
         self,
         own: set[AccountRef],
@@ -257,15 +269,7 @@ class Oracle:
     ) -> Expected:
         direct = {g: weight for g, weight in self._sum(own | same, today).items() if weight}
         h_direct = sum(direct.values())
-        counted = []
-        for other, kinds in linked:
-            rest = U
-            for kind in Kind:
-                if kind.value in kinds:
-                    rest = rest * (U - strength(kind.value, kinds[kind.value]) // U) // U
-            weight = (U - rest) * sum(self._sum({other}, today).values()) // (2 * U)
-            if weight:
-                counted.append((other, kinds, weight))
+        counted = self._weigh(linked, today)
         x = sum(weight for _, _, weight in counted)
         sorts = {kind for _, kinds, _ in counted for kind in kinds} - {"addr"}
         h_linked = saturate(U if len(sorts) > 1 else U // 3, x) if x else 0

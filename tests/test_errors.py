@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import ROOT
@@ -182,8 +182,8 @@ def test_report_is_judged_in_the_documented_order(
 ) -> None:
     shop, other = simulator("shop-a"), simulator("shop-b")
     sent = shop.report("liu", phone_and_device("liu"), now)
-    claims = render_event(sent.statement, "https://elsewhere.example")
-    members = dict(claims["events"][CONFIRMED])  # type: ignore[index]
+    claims: dict[str, Any] = render_event(sent.statement, "https://elsewhere.example")
+    members = dict(claims["events"][CONFIRMED])
     stranger = generate_signing_jwk(Algorithm.ED25519)
     claims |= {"iss": other.uri, "iat": int(now.timestamp()) - 8 * 86_400}
     claims |= {"sub_id": 1, "events": {"urn:x": 1, "urn:y": 1}}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from forging import (
     GONE,
+    P256_ORDER,
     change,
     dump,
     honest_claims,
@@ -55,7 +56,6 @@ if TYPE_CHECKING:
 
     from ledger.rights.jurisdiction import JurisdictionProfile
 
-P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 SECONDS = int(NOW.timestamp())
 ELSEWHERE = {"format": "iss_sub", "iss": "https://shop-b.example", "sub": "acct-1"}
 EVENT_BEFORE = f'"events":{{"{CONFIRMED}":{{}},'.encode()

@@ -348,7 +348,7 @@ def test_things_of_another_platform_look_like_things_that_never_were(wire: Wire)
     nowhere = {"/v1/incidents": f"inc_{'0' * 32}", "/v1/risk-assessments": f"ra_{'0' * 32}"}
     for place in (incident, f"{incident}/receipt", assessment):
         assert wire.http.get(place, headers=theirs).status_code == 200
-        folder, own_id = re.match(r"(/v1/[a-z-]+)/([^/]+)", place).groups()  # type: ignore[union-attr]
+        ((folder, own_id),) = re.findall(r"^(/v1/[a-z-]+)/([^/]+)", place)
         refused = wire.http.get(place, headers=access)
         unknown = wire.http.get(place.replace(own_id, nowhere[folder]), headers=access)
         assert problem(refused)[0] == 404

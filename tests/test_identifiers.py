@@ -36,6 +36,7 @@ from ledger.identity.platform import check_platform_uri
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 VECTORS = ROOT.parent / "shared" / "vectors" / "voprf" / "ristretto255_sha512.json"
 KEY = bytes(range(32))
+P = 2**255 - 19  # the field of ristretto255
 GENERATOR = "e2f2ae0a6abc4e71a884a961c500515f58e30b6aa582dd8db6a65945e08d2d76"
 VALUE = bytes.fromhex(GENERATOR)
 IDENTIFIERS = st.builds(
@@ -133,14 +134,23 @@ MULTIPLES = (
     "44f53520926ec81fbd5a387845beb7df85a96a24ece18738bdcfa6a7822a176d",
     "e0c418f7c8d9c4cdd7395b93ea124f3ad99021bb681dfc3302a9d99a2e53e64e",
 )
-# RFC 9496 Appendix A.1, B[0], and from each group of Appendix A.2.
+
+
+def little(s: int) -> str:
+    """Encode s as ristretto255 does, also where it isn't less than the prime."""
+    return s.to_bytes(32, "little").hex()
+
+
+# RFC 9496 Appendix A.1, B[0], and from each group of Appendix A.2; and what only one rule refuses.
 NO_ELEMENTS = {
     "identity": "00" * 32,
     "s_beyond_the_field": "00" + "ff" * 31,
     "s_of_255_ones": "ff" * 31 + "7f",
     "s_is_the_prime_plus_six": "f3" + "ff" * 30 + "7f",
     "s_is_the_prime": "ed" + "ff" * 30 + "7f",
+    "s_is_an_element_plus_the_prime_twice": little(2 * P + 4),
     "s_is_one": "01" + "00" * 31,
+    "s_is_minus_that_of_the_generator": little(P - int.from_bytes(VALUE, "little")),
     "s_is_negative": "01" + "ff" * 30 + "7f",
     "s_is_negative_too": "ed57ffd8c914fb201471d1c3d245ce3c746fcbe63a3679d51b6a516ebebe0e20",
     "x_squared_is_no_square": "26948d35ca62e643e26a83177332e6b6afeb9d08e4268b650f1f5bbd8d81d371",

@@ -1,4 +1,4 @@
-"""What a ledger does by its jurisdiction: which identifiers it takes, what it answers, how it holds.
+"""What a ledger does by its jurisdiction: what it takes, what it answers, how long it holds.
 
 The kind of database doesn't matter here, so everything runs on one.
 """

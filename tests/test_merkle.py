@@ -313,6 +313,7 @@ def test_growth_from_nothing_or_backwards_proves_nothing() -> None:
     assert is_refused(verify_consistency, 0, EMPTY_ROOT, 0, EMPTY_ROOT, ())
     assert is_refused(verify_consistency, -1, root, 4, root, ())
     assert is_refused(verify_consistency, 5, root, 4, root, ())
+    assert is_refused(verify_consistency, 2, root, 1, root, ())
     assert is_refused(verify_consistency, 4, root, 4, root, (root,))
     verify_consistency(4, root, 4, root, ())
 

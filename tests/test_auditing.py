@@ -1,0 +1,202 @@
+"""An audit finds whatever was changed in the database, and names the entry that it concerns.
+
+First every column of every table is changed in turn: either the audit finds it, or the column is
+listed as one that no statement vouches for. Then rows are planted, dropped, swapped and re-pointed.
+"""
+
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import damage
+import pytest
+from conftest import BACKENDS, ORIGIN, _run_admin
+from damage import History, change, damaged, live_through
+from kept import audit
+from sqlalchemy import select
+
+from ledger.creating import create_ledger
+from ledger.ledger import open_ledger
+from ledger.store import tables
+from ledger.store.engine import begin_read
+from ledger.store.tables import METADATA
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from sqlalchemy import Column, ColumnElement, Table
+
+    from ledger.auditing import Finding
+    from ledger.ledger import LedgerKeys
+    from ledger.rights.jurisdiction import JurisdictionProfile
+    from ledger.store.engine import Connection
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def history(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    keys: LedgerKeys,
+    profiles: Mapping[str, JurisdictionProfile],
+    policy_text: str,
+) -> Iterator[History]:
+    """Give one ledger for all tests here: each damages it and makes it whole again."""
+    if request.param == "sqlite":
+        path = tmp_path_factory.mktemp("audited") / "ledger.sqlite3"
+        shutil.copyfile(request.getfixturevalue("sqlite_template"), path)
+        url = f"sqlite:///{path}"
+    else:
+        address = request.getfixturevalue("postgres_address")
+        template = request.getfixturevalue("postgres_template")
+        _run_admin(address, f"CREATE DATABASE audited TEMPLATE {template} STRATEGY FILE_COPY")
+        url = address.format("audited")
+    create_ledger(
+        url,
+        keys,
+        profiles,
+        origin=ORIGIN,
+        jurisdiction="SANDBOX",
+        policy_text=policy_text,
+        at=NOW,
+    )
+    ledger = open_ledger(url, keys, profiles)
+    yield live_through(ledger, NOW)
+    ledger.database.engine.dispose()
+
+
+def find(history: History, harm: Callable[[Connection], object]) -> tuple[Finding, ...]:
+    with damaged(history.ledger, harm):
+        return audit(history.ledger)
+
+
+def named(findings: tuple[Finding, ...]) -> set[tuple[str, int | None]]:
+    return {(one.code, one.index) for one in findings}
+
+
+def at(index: int) -> ColumnElement[bool]:
+    return tables.event.c.entry_index == index
+
+
+def content_of(index: int) -> ColumnElement[bool]:
+    return tables.event_content.c.event == (
+        select(tables.event.c.id).where(at(index)).scalar_subquery()
+    )
+
+
+def test_mixed_history_is_clean_and_stays_so_when_it_is_made_whole(history: History) -> None:
+    with begin_read(history.ledger.database) as connection:
+        events = connection.execute(select(tables.event.c.op).order_by(tables.event.c.entry_index))
+        assert list(events.scalars()) == [
+            *(12, 11, 11, 11, 1, 2, 1, 2, 1, 1, 2, 6),
+            *(1, 2, 11, 11, 1, 2, 11, 1, 6),
+        ]
+    assert audit(history.ledger) == ()
+    assert find(history, lambda connection: connection) == ()
+
+
+# --- Every column -------------------------------------------------------------------------------
+
+# What a ledger was opened as, what only its members see, and what nobody derives from entries.
+UNSEEN = {
+    "ledger_identity.id",
+    "ledger_identity.sandbox",
+    "ledger_identity.created_at",
+    "ledger_identity.origin",
+    "ledger_identity.jurisdiction",
+    "platform.name",
+    "platform.enrolled_at",
+    "policy.published_at",
+    "log_checkpoint.published_at",
+}
+UNSEEN_TABLES = {"client_assertion", "assessment", "assessed_order", "assessment_outcome"}
+REFERRED = {"event.id", "event_content.event", "platform.id", "event.platform"}
+REPORTED = {4, 6, 12, 16}  # reports that count
+OF_REPORT = {
+    "event": at(damage.REPORT),
+    "platform": tables.platform.c.uri == "https://shop-b.example",
+    "platform_key": tables.platform_key.c.platform == 2,
+    "log_entry": tables.log_entry.c.index == damage.REPORT,
+    "log_checkpoint": tables.log_checkpoint.c.size == damage.SIZE,
+    "incident": tables.incident.c.reported_index == damage.REPORT,
+}
+COLUMNS = [
+    column
+    for table in METADATA.sorted_tables
+    if table.name not in UNSEEN_TABLES
+    for column in table.c
+    if f"{table.name}.{column.name}" not in REFERRED
+]
+OTHERS: dict[str, Any] = {
+    "platform.state": "suspended",
+    "platform_key.state": "revoked",
+    "platform_key.platform": 1,
+    "platform_key.algorithm": "ES256",
+    "incident.platform": 1,
+    "incident.state": "expired",
+}
+
+
+@pytest.mark.parametrize("column", COLUMNS, ids=str)
+def test_changed_column_is_found_and_named(history: History, column: Column[Any]) -> None:
+    table: Table = column.table  # type: ignore[assignment]  # a column of a table
+    where = OF_REPORT.get(table.name, column.is_not(None))
+    if table is tables.event_content:
+        where = content_of(damage.REPORT)
+    harm = change(column, where, OTHERS.get(str(column)))
+    with damaged(history.ledger, harm):
+        findings = audit(history.ledger)
+    if str(column) in UNSEEN:
+        assert findings == (), "what is found needs no place in the list"
+        return
+    assert findings
+    indexes = {one.index for one in findings if one.index is not None}
+    if table.name in {"event", "event_content", "log_entry", "incident"}:
+        assert damage.REPORT in indexes
+    elif table.name in {"posting", "edge", "multiplicity", "identifier"}:
+        assert indexes & REPORTED
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        (tables.platform.c.state, "gone"),
+        (tables.platform_key.c.state, "gone"),
+        (tables.platform_key.c.algorithm, "none"),
+        (tables.platform_key.c.jwk, "{"),
+        (tables.platform_key.c.jwk, "{}"),
+        (tables.incident.c.state, "gone"),
+        (tables.event.c.received_at, datetime(2199, 1, 1, tzinfo=UTC)),
+        (tables.event.c.op, 99),
+        (tables.log_state.c.size, 2**60),
+        (tables.log_state.c.root, b""),
+        (tables.log_state.c.frontier, b"x"),
+        (tables.log_entry.c.index, 2**60),
+        (tables.log_entry.c.entry, b""),
+        (tables.log_checkpoint.c.size, 2**60),
+        (tables.log_checkpoint.c.note, ""),
+        (tables.event_content.c.token, b""),
+        (tables.event_content.c.entry_key, b""),
+        (tables.event_content.c.salt, b""),
+        (tables.policy.c.version, 99),
+        (tables.policy.c.body, ""),
+    ],
+    ids=lambda value: str(value)[:24],
+)
+def test_value_that_cannot_be_is_a_finding_and_no_crash(
+    history: History, column: Column[Any], value: object
+) -> None:
+    assert find(history, change(column, column.is_not(None), value))
+
+
+def test_every_byte_of_an_entry_counts(history: History) -> None:
+    column, where = tables.log_entry.c.entry, OF_REPORT["log_entry"]
+    with begin_read(history.ledger.database) as connection:
+        entry = bytes(connection.execute(select(column).where(where)).scalar_one())
+    for place in range(0, len(entry), 5):
+        wrong = entry[:place] + bytes([entry[place] ^ 1]) + entry[place + 1 :]
+        findings = find(history, change(column, where, wrong))
+        assert ("leaf-hash", damage.REPORT) in named(findings)
