@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from alembic import command
 from alembic.config import Config
+from hypothesis import settings
 from postgres import run_postgres
 from simulator import Simulator, create_keys
 from sqlalchemy import create_engine, text
@@ -35,6 +36,10 @@ ROOT = Path(__file__).parent.parent
 ORIGIN = "ledger.example/sandbox"
 BACKENDS = ("sqlite", "postgresql")
 _NUMBERS = count(1)
+
+# A busy machine is no failure: what a test may take is bounded by its number of examples.
+settings.register_profile("steady", deadline=None, derandomize=True)
+settings.load_profile("steady")
 
 
 def migration_config() -> Config:

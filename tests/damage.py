@@ -111,10 +111,12 @@ def damaged(ledger: Ledger, damage: Callable[[Connection], object]) -> Iterator[
 def flip(value: Any, column: Column[Any]) -> Any:
     """Give another value that the column might hold."""
     if value is None:
-        return {int: 1, str: "x"}.get(column.type.python_type) or datetime(2026, 1, 1)
+        return {int: 1, str: "x"}.get(column.type.python_type, datetime(2026, 1, 1, tzinfo=UTC))
+    if isinstance(value, bool):
+        return not value
     if isinstance(value, datetime):
         return value + timedelta(milliseconds=1)
-    if isinstance(value, bytes | memoryview):
+    if isinstance(value, bytes):
         middle = len(value) // 2
         return value[:middle] + bytes([value[middle] ^ 1]) + value[middle + 1 :]
     if isinstance(value, int):
@@ -128,7 +130,7 @@ def change(
     """Give the damage that changes one column of one row."""
 
     def damage(connection: Connection) -> None:
-        table: Table = column.table  # type: ignore[assignment]  # a column of a table
+        table: Table = column.table
         chosen = select(*table.primary_key, column.label("chosen")).where(where)
         row = connection.execute(chosen.order_by(*table.primary_key).limit(1)).one()
         key = [own == value for own, value in zip(table.primary_key, row, strict=False)]

@@ -76,7 +76,7 @@ def decode(text: str) -> bytes:
 
 
 def test_thumbprint_is_that_of_rfc_8037() -> None:
-    assert thumbprint(PUBLIC) == KID
+    assert thumbprint(dict(reversed(PUBLIC.items()))) == KID
     assert parse_jwk(PUBLIC) == (KID, Algorithm.ED25519, PUBLIC)
 
 

@@ -66,9 +66,7 @@ _INSERT_CONTENT = insert(event_content)
 _INSERT_ENTRY = insert(log_entry)
 _INSERT_CHECKPOINT = insert(log_checkpoint)
 _ASSIGN = update(event).where(event.c.id == bindparam("row")).values(entry_index=bindparam("at"))
-_STATE = select(log_state.c.size, log_state.c.root, log_state.c.frontier).where(
-    log_state.c.id == 1
-)
+_STATE = select(log_state.c.size, log_state.c.root, log_state.c.frontier).where(log_state.c.id == 1)
 _LOCK_STATE = _STATE.with_for_update()
 _ADVANCE = (
     update(log_state)

@@ -53,6 +53,8 @@ def _key(row: Row[tuple[object, ...]]) -> PlatformKey:
     try:
         algorithm, state = Algorithm(fields["algorithm"]), KeyState(fields["state"])
         jwk = json.loads(fields["jwk"])
+        if not isinstance(jwk, dict) or "kty" not in jwk:
+            raise ValueError("no JWK")
     except ValueError as error:
         raise LedgerCorrupt("A stored key can't be read.") from error
     return PlatformKey(

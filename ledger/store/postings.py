@@ -9,7 +9,7 @@ own account and its live tokens only. Bindings and buckets follow the latest act
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, insert, select, text
 
@@ -127,15 +127,16 @@ def add_incident(
     """
     account = added.account
     at = {"account": account, "platform": added.platform}
-    linked = _select_links(connection, added)
-    latest = _select_latest_edges(connection, added, bound)
+    linked = _by_token(connection.execute(_LINKS_OF, {"bearer": account}))
+    wanted = {"identifiers": list(bound), "member": added.platform, "bearer": account}
+    latest = _by_token(connection.execute(_EDGES_OF, wanted))
     index = added.reported_index
     bindings = {
         i: latest[i].binding if i in latest and latest[i].event_index > index else claim.binding
         for i, claim in bound.items()
     }
     rows = [_mass_row(added, account, 0)]
-    rows += [_mass_row(added, i, binding) for i, binding in linked.items()]
+    rows += [_mass_row(added, i, row.binding) for i, row in linked.items()]
     connection.execute(_UPSERT_POSTING, rows)
     if not bound:
         return
@@ -186,14 +187,15 @@ def remove_incident(
     incidents that count against the account.
     """
     account = removed.account
-    linked = _select_links(connection, removed)
+    linked = _by_token(connection.execute(_LINKS_OF, {"bearer": account}))
     of_event = (edge.c.platform == removed.platform) & edge.c.identifier.in_(tokens)
     connection.execute(delete(edge).where(of_event, edge.c.event_index == removed.reported_index))
     connection.execute(delete(posting).where(posting.c.account == account))
-    latest = _select_latest_edges(connection, removed, tokens)
+    wanted = {"identifiers": list(tokens), "member": removed.platform, "bearer": account}
+    latest = _by_token(connection.execute(_EDGES_OF, wanted))
     left = set(tokens) - set(latest)
-    linked |= {i: row.binding for i, row in latest.items()}
-    kept = {account: 0} | {i: binding for i, binding in linked.items() if i not in left}
+    rebound = {i: row.binding for i, row in (linked | latest).items()}
+    kept = {account: 0} | {i: binding for i, binding in rebound.items() if i not in left}
     rows = [_mass_row(one, i, kept[i]) for one in _sum_incidents(remaining) for i in kept]
     if rows:
         connection.execute(_UPSERT_POSTING, rows)
@@ -220,18 +222,9 @@ def _sum_incidents(borne: Iterable[StoredIncident]) -> Iterable[StoredIncident]:
     return sums.values()
 
 
-def _select_links(connection: Connection, borne: StoredIncident) -> dict[int, int]:
-    """Give the tokens that an incident's account is linked to, with their bindings' codes."""
-    rows = connection.execute(_LINKS_OF, {"bearer": borne.account})
-    return {row.identifier: row.binding for row in rows}
-
-
-def _select_latest_edges(
-    connection: Connection, borne: StoredIncident, tokens: Collection[int]
-) -> dict[int, Row[tuple[object, ...]]]:
-    """Give the latest edge between an incident's account and each of some tokens."""
-    wanted = {"identifiers": list(tokens), "member": borne.platform, "bearer": borne.account}
-    return {row.identifier: row for row in connection.execute(_EDGES_OF, wanted)}
+def _by_token(rows: Iterable[Row[Any]]) -> dict[int, Row[Any]]:
+    """Give the last row of each token."""
+    return {row.identifier: row for row in rows}
 
 
 def _mass_row(one: StoredIncident, identifier_id: int | None, binding: int) -> dict[str, object]:
