@@ -8,6 +8,7 @@ from api.operation import Body, Reply, operation
 from api.problems import render_set_error
 from api.rendering import Answer
 from ledger.errors import (
+    BadSignature,
     EventRefused,
     EvidenceTooHeavy,
     InvalidAudience,
@@ -43,6 +44,7 @@ _TOKEN = "application/secevent+jwt"  # noqa: S105 - a media type
     replies=(Reply(202, "Accepted, or accepted before.", media_type=None, headers=("Location",)),),
     errors=(
         InvalidToken,
+        BadSignature,
         InvalidKey,
         InvalidIssuer,
         InvalidAudience,

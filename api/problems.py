@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from api.rendering import Answer, render_json
 from ledger.errors import (
     AccessDenied,
+    BadSignature,
     Conflict,
     InsufficientScope,
     InvalidAudience,
@@ -62,6 +63,7 @@ _SET_WORDS: Mapping[type[LedgerError], str] = {
     InvalidKey: "invalid_key",
     InvalidIssuer: "invalid_issuer",
     InvalidAudience: "invalid_audience",
+    BadSignature: "authentication_failed",
     AccessDenied: "access_denied",
 }
 # RFC 6749 §5.2: the words for a refused token request. Grants other than the one that we take

@@ -145,9 +145,15 @@ class IncidentClosed(EventRefused):
 
 
 class InvalidToken(LedgerError):
-    """A signed token is malformed, expired or wrongly signed."""
+    """A signed token is missing, malformed or expired."""
 
     code = "invalid-token"
+
+
+class BadSignature(InvalidToken):
+    """The signature isn't one of the key that the token names."""
+
+    code = "bad-signature"
 
 
 class InvalidKey(InvalidToken):

@@ -6,34 +6,43 @@ with the log's triggers switched off, as somebody would who holds the database a
 
 from __future__ import annotations
 
+import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from exact import settle
-from kept import BUYER, hold
-from reports import claim
+from kept import BUYER, audit, hold
+from reports import NOW, claim
 from simulator import Simulator, phone_and_device
-from sqlalchemy import Column, Table, select, text
+from sqlalchemy import Column, Table, create_engine, select, text
 
 from ledger.activating import activate_due
+from ledger.creating import create_ledger
 from ledger.enrolling import revoke_key, rotate_key, suspend_platform
 from ledger.identity.identifier import Kind
 from ledger.identity.key import Algorithm, generate_signing_jwk
-from ledger.ledger import mint_id
+from ledger.ledger import open_ledger
+from ledger.store import tables
 from ledger.store.engine import begin_read, begin_write
 from ledger.store.tables import METADATA
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
+    import pytest
     from sqlalchemy import ColumnElement
 
-    from ledger.ledger import Ledger
+    from ledger.auditing import Finding
+    from ledger.ledger import Ledger, LedgerKeys
+    from ledger.rights.jurisdiction import JurisdictionProfile
     from ledger.store.engine import Connection
 
 DAY = timedelta(days=1)
+_NUMBERS = count(1)
+Profiles: TypeAlias = "Mapping[str, JurisdictionProfile]"
 # The indexes of the history's entries.
 REPORT, ACTIVATION, THEIRS, HELD, TAKEN_BACK, RETRACTION = 4, 5, 6, 8, 9, 11
 BY_CLOCK, CLOCK, KEY_ADDED, KEY_REVOKED, AGAIN, SUSPENDED = 12, 13, 14, 15, 16, 18
@@ -142,6 +151,60 @@ def change(
     return damage
 
 
-def other_id(now: datetime) -> str:
-    """Give an incident id that was minted a second later."""
-    return mint_id("inc_", now + timedelta(seconds=1))
+@contextmanager
+def open_history(
+    request: pytest.FixtureRequest, keys: LedgerKeys, profiles: Profiles, policy_text: str
+) -> Iterator[History]:
+    """Create a ledger on the requested kind of database and let it live through its history."""
+    if request.param == "sqlite":
+        folder = request.getfixturevalue("tmp_path_factory").mktemp("audited")
+        shutil.copyfile(request.getfixturevalue("sqlite_template"), folder / "ledger.sqlite3")
+        url = f"sqlite:///{folder}/ledger.sqlite3"
+    else:
+        address = request.getfixturevalue("postgres_address")
+        origin = request.getfixturevalue("postgres_template")
+        name = f"audited_{next(_NUMBERS)}"
+        engine = create_engine(address.format("postgres"), isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {origin} STRATEGY FILE_COPY"))
+        engine.dispose()
+        url = address.format(name)
+    create_ledger(
+        url,
+        keys,
+        profiles,
+        origin="ledger.example/sandbox",
+        jurisdiction="SANDBOX",
+        policy_text=policy_text,
+        at=NOW,
+    )
+    ledger = open_ledger(url, keys, profiles)
+    yield live_through(ledger, NOW)
+    ledger.database.engine.dispose()
+
+
+def find(history: History, harm: Callable[[Connection], object]) -> tuple[Finding, ...]:
+    with damaged(history.ledger, harm):
+        return audit(history.ledger)
+
+
+def named(findings: tuple[Finding, ...]) -> set[tuple[str, int | None]]:
+    return {(one.code, one.index) for one in findings}
+
+
+def at(index: int) -> ColumnElement[bool]:
+    return tables.event.c.entry_index == index
+
+
+def entry_at(index: int) -> ColumnElement[bool]:
+    return tables.log_entry.c.index == index
+
+
+def incident_at(index: int) -> ColumnElement[bool]:
+    return tables.incident.c.reported_index == index
+
+
+def content_of(index: int) -> ColumnElement[bool]:
+    return tables.event_content.c.event == (
+        select(tables.event.c.id).where(at(index)).scalar_subquery()
+    )

@@ -18,6 +18,7 @@ import jwt
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm
 
 from ledger.errors import (
+    BadSignature,
     EventTooOld,
     InvalidAudience,
     InvalidIssuer,
@@ -148,7 +149,7 @@ def _verify(token: str | bytes, jwk: Mapping[str, str], kid: str, typ: str) -> V
     try:
         _JWS.decode_complete(text, key=load_public(jwk), algorithms=[header["alg"]])
     except jwt.exceptions.PyJWTError as error:
-        raise InvalidToken("The signature doesn't verify.") from error
+        raise BadSignature("The signature doesn't verify.") from error
     return VerifiedToken(_object(payload), payload, header)
 
 
