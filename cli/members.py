@@ -98,7 +98,7 @@ def enrol(
     its own entries in the public log. It is printed once.
     """
     keys = parse_jwks(jwks.read_bytes())
-    with open_own_ledger(folder) as ledger:
+    with open_own_ledger(folder, to_write=True) as ledger:
         enrolled = enrol_platform(
             ledger,
             uri=uri,
@@ -129,7 +129,7 @@ def enrol(
 @click.pass_obj
 def list_members(folder: Path, as_json: bool) -> None:
     """List the platforms with their keys."""
-    with open_own_ledger(folder) as ledger:
+    with open_own_ledger(folder, to_write=False) as ledger:
         members = [
             {
                 "id": member.uri,
@@ -162,7 +162,7 @@ def list_members(folder: Path, as_json: bool) -> None:
 @click.pass_obj
 def suspend(folder: Path, uri: str) -> None:
     """Suspend a platform: it can neither report nor ask. The log says so."""
-    with open_own_ledger(folder) as ledger:
+    with open_own_ledger(folder, to_write=True) as ledger:
         suspend_platform(ledger, uri, clock.now())
     click.echo(json.dumps({"id": uri, "state": "suspended"}))
 
@@ -176,7 +176,7 @@ def add_key(folder: Path, uri: str, jwks: Path) -> None:
     keys = parse_jwks(jwks.read_bytes())
     if len(keys) != 1:
         raise InvalidInput("One key is added at a time.")
-    with open_own_ledger(folder) as ledger:
+    with open_own_ledger(folder, to_write=True) as ledger:
         rotate_key(ledger, uri, keys[0], clock.now())
     click.echo(json.dumps({"id": uri, "kid": keys[0][0], "state": "active"}))
 
@@ -187,6 +187,6 @@ def add_key(folder: Path, uri: str, jwks: Path) -> None:
 @click.pass_obj
 def withdraw_key(folder: Path, uri: str, kid: str) -> None:
     """Revoke a key for good: what it signs from now on is refused. The log says so."""
-    with open_own_ledger(folder) as ledger:
+    with open_own_ledger(folder, to_write=True) as ledger:
         revoke_key(ledger, uri, kid, clock.now())
     click.echo(json.dumps({"id": uri, "kid": kid, "state": "revoked"}))

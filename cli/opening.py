@@ -22,10 +22,12 @@ from alembic.util import CommandError
 
 from cli import clock
 from config.settings import KEYS_FOLDER, load_environment, read_config
+from ledger.checking import check_ready
 from ledger.creating import create_ledger
-from ledger.errors import InvalidInput, InvalidJwk, LedgerUnavailable
+from ledger.errors import InvalidInput, InvalidJwk, InvalidNote, LedgerUnavailable
 from ledger.identity.key import Algorithm, encode_base64url, generate_signing_jwk, public_jwk
 from ledger.ledger import LedgerKeys, open_ledger, parse_keys
+from ledger.log.note import parse_vkey
 from ledger.rights.jurisdiction import parse_profiles
 from ledger.store.engine import check_reachable, open_database
 from ledger.strict_json import parse_json
@@ -47,14 +49,18 @@ _SECRET_BYTES = 32
 
 
 @contextmanager
-def open_own_ledger(folder: Path) -> Iterator[Ledger]:
+def open_own_ledger(folder: Path, *, to_write: bool) -> Iterator[Ledger]:
     """Open the ledger that the settings or the folder's sandbox name.
 
-    *Raises*: SettingsError, LedgerUnavailable.
+    *Shape*: `to_write` asks first whether the ledger is ready, so that nothing is written, let
+    alone signed, under keys that aren't its own. *Raises*: SettingsError, LedgerUnavailable,
+    LedgerCorrupt where it isn't ready.
     """
     settings = load_environment(folder)
     ledger = open_with(settings)
     try:
+        if to_write:
+            check_ready(ledger)
         yield ledger
     finally:
         ledger.database.engine.dispose()
@@ -64,6 +70,11 @@ def open_with(settings: Settings) -> Ledger:
     """Open the ledger that settings name. *Raises*: SettingsError, LedgerUnavailable."""
     keys = parse_keys(**settings.require_keys())
     return open_ledger(settings.database_url, keys, parse_profiles(read_config(_PROFILES)))
+
+
+def list_jurisdictions() -> frozenset[str]:
+    """List the jurisdictions that a ledger may be created in."""
+    return frozenset(parse_profiles(read_config(_PROFILES)))
 
 
 def migrate(database_url: str) -> None:
@@ -164,6 +175,16 @@ class Membership:
         return Client(self.url, vkey=self.vkey, platform=self.member, key=self.key)
 
 
+def check_vkey(context: click.Context, option: click.Parameter, vkey: str | None) -> str | None:
+    """Check an option that is a verifier key. *Raises*: BadParameter."""
+    try:
+        if vkey is not None:
+            parse_vkey(vkey)
+    except InvalidNote as error:
+        raise click.BadParameter(error.detail, context, option) from error
+    return vkey
+
+
 def as_member(run: Callable[..., None]) -> Callable[..., None]:
     """Add the options of a membership to a command and give it one as its first argument."""
 
@@ -176,7 +197,10 @@ def as_member(run: Callable[..., None]) -> Callable[..., None]:
     command: Callable[..., None] = click.pass_obj(run_as)
     for option in (
         click.option(
-            "--vkey", metavar="V", help="The log's verifier key.  [default: the sandbox folder's]"
+            "--vkey",
+            metavar="V",
+            callback=check_vkey,
+            help="The log's verifier key.  [default: the sandbox folder's]",
         ),
         click.option("--key", required=True, type=FILE, help="The file of the private JWK."),
         click.option("--id", "member", required=True, metavar="URL", help="The platform's name."),

@@ -16,6 +16,7 @@ from cli.opening import (
     ROOT,
     SANDBOX_ORIGIN,
     found_ledger,
+    list_jurisdictions,
     migrate,
     open_own_ledger,
     open_with,
@@ -47,6 +48,8 @@ def serve(folder: Path, host: str | None, port: int | None) -> None:
     if in_sandbox:
         prepare_sandbox(folder)
         settings = load_environment(folder)
+    with open_own_ledger(folder, to_write=True):
+        pass  # it is ready: under keys that aren't its own nothing is served
     host, port = host or settings.host, port or settings.port
     url = settings.public_url or (f"http://{host}:{port}" if in_sandbox else "")
     changes = {"BCL_PUBLIC_URL": url} if url else {}
@@ -109,7 +112,7 @@ def worker(folder: Path, once: bool) -> None:
     stopping: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _frame: stopping.append(received))
-    with open_own_ledger(folder) as ledger:
+    with open_own_ledger(folder, to_write=True) as ledger:
         while not stopping:
             try:
                 now = clock.now()
@@ -145,6 +148,8 @@ def upgrade(folder: Path, origin: str | None, jurisdiction: str | None) -> None:
     settings.require_keys()
     if (origin is None) != (jurisdiction is None):
         raise InvalidInput("A ledger is created from an --origin and a --jurisdiction.")
+    if jurisdiction is not None and jurisdiction not in list_jurisdictions():
+        raise InvalidInput("There is no profile of this jurisdiction.")
     if settings.env == "production" and jurisdiction == "SANDBOX":
         raise InvalidInput("A sandbox is no ledger for production.")
     _make_home(settings)

@@ -158,7 +158,7 @@ def enrol_shop(folder: Path, name: str) -> Shop:
     key = generate_signing_jwk(Algorithm.ES256)
     write_secret(folder / f"{name}.jwk", json.dumps(key))
     uri = f"https://{name}.example"
-    with open_own_ledger(folder) as ledger:
+    with open_own_ledger(folder, to_write=True) as ledger:
         enrol_platform(
             ledger,
             uri=uri,

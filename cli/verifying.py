@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from cli import clock
-from cli.opening import FILE, open_own_ledger
+from cli.opening import FILE, check_vkey, open_own_ledger
 from ledger.auditing import audit_ledger
 from ledger.errors import InvalidReceipt
 from ledger.proving import latest_checkpoint
@@ -34,7 +34,7 @@ def log() -> None:
 @click.pass_obj
 def audit(folder: Path, as_json: bool) -> None:
     """Derive everything again from the signed statements and compare; exit 1 with findings."""
-    with open_own_ledger(folder) as ledger:
+    with open_own_ledger(folder, to_write=False) as ledger:
         report = run_audit(ledger, Console(stderr=True))
     if as_json:
         findings = [
@@ -63,7 +63,7 @@ def run_audit(ledger: Ledger, talk: Console) -> AuditReport:
 @click.pass_obj
 def checkpoint(folder: Path) -> None:
     """Print the newest published checkpoint, a signed note."""
-    with open_own_ledger(folder) as ledger:
+    with open_own_ledger(folder, to_write=False) as ledger:
         click.echo(latest_checkpoint(ledger), nl=False)
 
 
@@ -75,7 +75,9 @@ def receipt() -> None:
 @receipt.command("verify")
 @click.argument("file", type=FILE)
 @click.option("--event", type=FILE, help="The statement's token, exactly as it was sent.")
-@click.option("--vkey", required=True, metavar="V", help="The log's verifier key.")
+@click.option(
+    "--vkey", required=True, metavar="V", callback=check_vkey, help="The log's verifier key."
+)
 @click.option("--status", type=FILE, help="The signed status, at most 24 hours old.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def verify(file: Path, event: Path | None, vkey: str, status: Path | None, as_json: bool) -> None:

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from ledger.identity.platform import Caller, Platform
     from ledger.incident.incident import Retraction
     from ledger.ledger import Ledger
+    from ledger.store.engine import Connection
 
 EVENT_AGE_MAX = timedelta(days=7)
 SEQUENCED_WITHIN_SECONDS = 60  # the promise in every acknowledgement
@@ -106,18 +107,18 @@ def accept_event(ledger: Ledger, token: bytes, received_at: datetime) -> Accepte
         raise PlatformSuspended("The platform is suspended.")
     jti = str(verified.claims["jti"])
     with begin_write(ledger.database) as connection:
-        earlier = entries.find_event(connection, platform.id, jti)
-        if earlier is not None:
-            if earlier.sealed is None:
-                raise EventIdReused("The jti names a statement that was erased.")
-            if payload_of(open_event(ledger, earlier)) != verified.payload:
-                raise EventIdReused("The jti names a statement with another content.")
-            return Accepted(earlier.incident, repeated=True)
+        repeat = _find_repeat(ledger, connection, platform, jti, verified.payload)
+        if repeat is not None:
+            return repeat
         check_age(verified.claims, received_at=received_at, age_max=EVENT_AGE_MAX)
         statement = parse_event(verified.payload)
         if isinstance(statement, IncidentReport):
             _judge_report(ledger, statement, platform, received_at)
             if entries.find_case(connection, platform.id, statement.txn) is not None:
+                # Where the same statement was accepted since we looked, it was this very case.
+                repeat = _find_repeat(ledger, connection, platform, jti, verified.payload)
+                if repeat is not None:
+                    return repeat
                 raise CaseReported("This case was reported already.")
             drafts = _draft_report(ledger, statement, platform, kid, token, received_at)
         else:
@@ -125,6 +126,10 @@ def accept_event(ledger: Ledger, token: bytes, received_at: datetime) -> Accepte
             if reported is None or Op(reported.op) is not Op.INCIDENT_CONFIRMED:
                 raise IncidentNotReported("The event names no incident of this platform.")
             entries.lock_event(connection, reported.id)
+            # Whoever held the lock may have accepted this very statement.
+            repeat = _find_repeat(ledger, connection, platform, jti, verified.payload)
+            if repeat is not None:
+                return repeat
             known = incidents.find_incident(connection, reported.incident)
             history = entries.select_incident_events(connection, reported.incident)
             _judge_retraction(
@@ -154,6 +159,20 @@ def accept_event(ledger: Ledger, token: bytes, received_at: datetime) -> Accepte
     if ledger.database.embedded:
         publish_checkpoint(ledger, received_at)
     return Accepted(drafts[0].incident, repeated=False)
+
+
+def _find_repeat(
+    ledger: Ledger, connection: Connection, platform: Platform, jti: str, payload: bytes
+) -> Accepted | None:
+    """Find the same statement, accepted earlier. *Raises*: EventIdReused for another content."""
+    earlier = entries.find_event(connection, platform.id, jti)
+    if earlier is None:
+        return None
+    if earlier.sealed is None:
+        raise EventIdReused("The jti names a statement that was erased.")
+    if payload_of(open_event(ledger, earlier)) != payload:
+        raise EventIdReused("The jti names a statement with another content.")
+    return Accepted(earlier.incident, repeated=True)
 
 
 def _judge_report(

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 import damage
 import pytest
 from conftest import BACKENDS
-from damage import History, change, damaged
+from damage import (
+    History,
+    at,
+    change,
+    content_of,
+    damaged,
+    find,
+    named,
+    open_history,
+)
 from kept import audit
 from sqlalchemy import select
 
@@ -23,6 +32,7 @@ from ledger.store.tables import METADATA
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from damage import Profiles
     from sqlalchemy import Column, Table
 
     from ledger.ledger import LedgerKeys
@@ -113,6 +123,7 @@ def test_changed_column_is_found_and_named(history: History, column: Column[Any]
         assert indexes & REPORTED
 
 
+@SQLITE
 @pytest.mark.parametrize(
     ("column", "value"),
     [

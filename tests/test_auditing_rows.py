@@ -5,21 +5,41 @@ And what it can't find: what no statement says, and what a whole log that was se
 
 from __future__ import annotations
 
+import json
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import damage
 import pytest
 from conftest import BACKENDS
-from damage import History
+from damage import (
+    DAY,
+    History,
+    at,
+    change,
+    content_of,
+    damaged,
+    entry_at,
+    find,
+    incident_at,
+    named,
+    open_history,
+)
+from kept import audit
 from reports import NOW
 from sqlalchemy import delete, insert, select, update
 
-from ledger.store import tables
+from ledger.identity.key import Algorithm, generate_signing_jwk, parse_jwk, public_jwk
+from ledger.ledger import mint_id, open_ledger
+from ledger.log.merkle import extend_frontier, frontier_root
+from ledger.store import entries, tables
+from ledger.store.engine import begin_read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import ColumnElement, Table
+    from damage import Profiles
+    from sqlalchemy import Column, ColumnElement, Table
 
     from ledger.ledger import LedgerKeys
     from ledger.store.engine import Connection
@@ -104,6 +124,7 @@ DROPPED: dict[str, tuple[Table, ColumnElement[bool], set[int | None]]] = {
 }
 
 
+@SQLITE
 @pytest.mark.parametrize("name", DROPPED)
 def test_dropped_row_is_found_at_its_entry(history: History, name: str) -> None:
     table, where, indexes = DROPPED[name]
@@ -119,6 +140,7 @@ def test_dropped_statement_is_missed_at_its_entry(history: History) -> None:
     assert ("statement-missing", damage.HELD) in named(find(history, drop))
 
 
+@SQLITE
 @pytest.mark.parametrize(
     ("table", "first", "second", "columns"),
     [
@@ -156,3 +178,159 @@ def test_rows_that_change_places_are_both_found(
 
     findings = find(history, swap)
     assert len({one.index for one in findings}) > 1
+
+
+# --- Statements and members that say something else --------------------------------------------
+
+
+def test_statement_re_pointed_to_another_incident_is_misfiled(history: History) -> None:
+    with begin_read(history.ledger.database) as connection:
+        rows = connection.execute(select(tables.event.c.entry_index, tables.event.c.incident))
+        incident_of = {row.entry_index: row.incident for row in rows}
+    elsewhere = incident_of[damage.THEIRS]
+    for index in (damage.ACTIVATION, damage.RETRACTION, damage.CLOCK, damage.HELD):
+        harm = change(tables.event.c.incident, at(index), elsewhere)
+        assert {index} <= {one.index for one in find(history, harm)}
+    renamed = mint_id("inc_", NOW + DAY)  # held: nothing else names the incident
+    harm = change(tables.event.c.incident, at(damage.HELD), renamed)
+    assert named(find(history, harm)) == {("statement-misfiled", damage.HELD)}
+
+
+def test_moved_window_is_misfiled(history: History) -> None:
+    for column in (tables.event.c.active_from, tables.event.c.response_until):
+        for moved in (-DAY, DAY, 3650 * DAY):
+            harm = change(column, at(damage.HELD), NOW + 2 * DAY + moved)
+            assert named(find(history, harm)) == {("statement-misfiled", damage.HELD)}
+
+
+@SQLITE
+@pytest.mark.parametrize(
+    ("column", "value", "index"),
+    [
+        (tables.platform.c.group_name, "group of shop-b", damage.KEY_REVOKED),
+        (tables.platform.c.scopes, "", damage.KEY_REVOKED),
+        (tables.platform.c.jurisdictions, "SANDBOX CN", damage.KEY_REVOKED),
+        (tables.platform.c.state, "suspended", damage.KEY_REVOKED),
+    ],
+    ids=str,
+)
+def test_changed_member_is_found_at_its_last_statement(
+    history: History, column: Column[Any], value: str, index: int
+) -> None:
+    harm = change(column, tables.platform.c.uri == "https://shop-a.example", value)
+    assert named(find(history, harm)) == {("member-differs", index)}
+
+
+def test_member_whose_suspension_is_lifted_in_secret_is_found(history: History) -> None:
+    harm = change(tables.platform.c.state, tables.platform.c.state == "suspended", "active")
+    assert named(find(history, harm)) == {("member-differs", damage.SUSPENDED)}
+
+
+def test_key_whose_revocation_is_undone_in_secret_is_found(history: History) -> None:
+    def undo(connection: Connection) -> None:
+        revoked = update(tables.platform_key).where(tables.platform_key.c.state == "revoked")
+        connection.execute(revoked.values(state="active", not_after=None))
+
+    assert named(find(history, undo)) == {("member-differs", damage.KEY_REVOKED)}
+
+
+def test_key_that_signs_under_another_s_thumbprint_is_found_before_it_signs(
+    history: History,
+) -> None:
+    """Shop A's new key is exchanged for a stranger's; what it signed no longer verifies either."""
+    stranger = json.dumps(public_jwk(generate_signing_jwk(Algorithm.ED25519)))
+    for owner, code in ((3, "member-differs"), (0, "statement-invalid")):
+        where = tables.platform_key.c.platform == owner
+        assert code in {
+            one.code for one in find(history, change(tables.platform_key.c.jwk, where, stranger))
+        }
+
+
+@pytest.mark.parametrize("owner", [0, 1, 2])
+def test_planted_key_is_found(history: History, owner: int) -> None:
+    kid, algorithm, jwk = parse_jwk(public_jwk(generate_signing_jwk(Algorithm.ED25519)))
+    row = {
+        "kid": kid,
+        "platform": owner,
+        "algorithm": algorithm.value,
+        "jwk": json.dumps(jwk),
+        "state": "active",
+        "not_before": NOW,
+    }
+    harm = insert(tables.platform_key).values(row)
+    findings = find(history, lambda connection: connection.execute(harm))
+    assert {one.code for one in findings} == {"member-differs"}
+
+
+def test_planted_member_is_found(history: History) -> None:
+    def plant(connection: Connection) -> None:
+        columns = [one for one in tables.platform.c if one.name not in {"id", "uri"}]
+        row = connection.execute(select(*columns).where(tables.platform.c.id == 1)).one()
+        values = {**row._mapping, "id": 99, "uri": "https://nobody.example"}
+        connection.execute(insert(tables.platform).values(values))
+
+    assert named(find(history, plant)) == {("member-differs", None)}
+
+
+def test_policy_that_was_never_published_is_found_at_its_entry(history: History) -> None:
+    """Changed thresholds change no posting: only the signed text tells."""
+    with begin_read(history.ledger.database) as connection:
+        body = connection.execute(select(tables.policy.c.body)).scalar_one()
+    lenient = body.replace("level_high", "level_hgih") if "level_high" in body else f"{body}\n"
+    harm = change(tables.policy.c.body, tables.policy.c.version > 0, lenient)
+    assert named(find(history, harm)) == {("policy-differs", 0)}
+
+
+@SQLITE
+def test_ledger_that_is_opened_as_another_one_is_found(
+    history: History, keys: LedgerKeys, profiles: Profiles
+) -> None:
+    identity = tables.ledger_identity.c
+    url = str(history.ledger.database.engine.url)
+    for column, value, code in (
+        (identity.jurisdiction, "CN", "statement-misfiled"),
+        (identity.origin, "ledger.example/other", "checkpoint-forged"),
+    ):
+        with damaged(history.ledger, change(column, identity.id == 1, value)):
+            other = open_ledger(url, keys, profiles)
+            assert code in {one.code for one in audit(other)}
+            other.database.engine.dispose()
+
+
+# --- What an audit can't see -------------------------------------------------------------------
+
+
+def test_what_no_statement_says_is_not_found(history: History) -> None:
+    later = NOW + timedelta(hours=1)
+    for harm in (
+        change(tables.platform.c.name, tables.platform.c.id == 1, "Another name"),
+        change(tables.event.c.received_at, at(damage.RETRACTION), later),
+    ):
+        assert find(history, harm) == ()
+
+
+def test_tail_that_was_cut_off_with_its_checkpoints_is_not_found(history: History) -> None:
+    """A log that was set back is sound in itself: its receipts and other copies contradict it."""
+
+    def set_back(connection: Connection) -> None:
+        retraction = damage.SIZE - 1
+        hashes = entries.select_leaf_hashes(connection, retraction)
+        frontier = extend_frontier(0, b"", hashes)
+        connection.execute(delete(tables.event_content).where(content_of(retraction)))
+        connection.execute(delete(tables.event).where(at(retraction)))
+        connection.execute(delete(tables.log_entry).where(entry_at(retraction)))
+        connection.execute(
+            delete(tables.log_checkpoint).where(tables.log_checkpoint.c.size == damage.SIZE)
+        )
+        connection.execute(
+            update(tables.log_state).values(
+                size=retraction, root=frontier_root(retraction, frontier), frontier=frontier
+            )
+        )
+        connection.execute(
+            update(tables.incident)
+            .where(incident_at(retraction - 1))
+            .values(state="held", changed_index=retraction - 1)
+        )
+
+    assert find(history, set_back) == ()

@@ -18,7 +18,7 @@ from conftest import ROOT
 from sandbox import PRIVATE, SECRETS, enrol, run, told
 
 from cli.opening import migrate, prepare_sandbox, write_ledger_keys
-from ledger.identity.key import Algorithm, parse_jwks
+from ledger.identity.key import Algorithm, generate_signing_jwk, parse_jwks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,6 +109,7 @@ def test_upgrade_creates_a_ledger_once_and_refuses_to_make_it_another(
         result = run("x", "db", "upgrade", "--origin", other[0], "--jurisdiction", other[1])
         assert (result.exit_code, result.stdout) == (2, "")
     assert run("x", *create[:-2]).exit_code == 2, "an origin needs its jurisdiction"
+    assert run("x", *create[:-1], "ATLANTIS").exit_code == 2, "a jurisdiction needs its profile"
     (tmp_path / "other").mkdir()
     write_ledger_keys(tmp_path / "other" / "keys")
     configure(monkeypatch, tmp_path / "other" / "keys", empty_database_url)
@@ -218,6 +219,36 @@ def test_platform_is_enrolled_listed_and_suspended(sandbox: Path, tmp_path: Path
     (line,) = [one for one in table.stdout.splitlines() if uri in one]
     assert "suspended" in line
     assert table.stderr == ""
+
+
+def test_platform_changes_its_key(sandbox: Path, tmp_path: Path) -> None:
+    jwks = tmp_path / "new.jwks"
+    jwks.write_text(run("x", "key", "new", str(tmp_path / "new.jwk")).stdout)
+    kid = json.loads(jwks.read_text())["keys"][0]["kid"]
+
+    def states() -> dict[str, str]:
+        (shop,) = told(run(sandbox, "platform", "list", "--json"))
+        return {one["kid"]: one["state"] for one in shop["keys"]}
+
+    (old,) = states()
+    added = run(sandbox, "platform", "add-key", SHOP, "--jwks", str(jwks))
+    assert told(added) == {"id": SHOP, "kid": kid, "state": "active"}
+    assert run(sandbox, "platform", "add-key", SHOP, "--jwks", str(jwks)).exit_code == 1
+    revoked = run(sandbox, "platform", "revoke-key", SHOP, old)
+    assert told(revoked) == {"id": SHOP, "kid": old, "state": "revoked"}
+    assert states() == {old: "revoked", kid: "active"}
+    assert run(sandbox, "platform", "revoke-key", SHOP, "no-such-key").exit_code == 1
+    assert run(sandbox, "log", "audit").exit_code == 0
+
+
+def test_commands_that_write_refuse_keys_that_are_not_the_ledger_s(sandbox: Path) -> None:
+    other = generate_signing_jwk(Algorithm.ED25519)
+    (sandbox / "keys" / "event_key").write_text(json.dumps(other))
+    for command in (("platform", "suspend", SHOP), ("worker", "--once"), ("serve",)):
+        refused = run(sandbox, *command)
+        assert (refused.exit_code, refused.stdout) == (1, "")
+        assert "The event key isn't this ledger's." in refused.stderr
+    assert run(sandbox, "platform", "list").exit_code == 0
 
 
 def test_audit_is_clean_until_an_entry_is_changed(sandbox: Path) -> None:

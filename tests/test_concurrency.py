@@ -127,7 +127,9 @@ def test_same_case_under_many_ids_at_once_is_reported_once(
     answers = at_once(*(partial(accept_event, shop.ledger, token, now) for token in tokens))
     settle(shop.ledger, now)
     assert [isinstance(one, Accepted) for one in answers].count(True) == 1
-    assert {type(one) for one in answers} == {Accepted, CaseReported}
+    assert {type(one) for one in answers} <= {Accepted, CaseReported, LedgerUnavailable}
+    with pytest.raises(CaseReported):
+        shop.report("buyer", BUYER, now, txn="case-1")
     assert [event.txn for event in read_events(shop.ledger)].count("case-1") == 1
     assert audit(shop.ledger) == ()
 

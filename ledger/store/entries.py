@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from ledger.errors import CaseReported, LedgerCorrupt, LedgerUnavailable
+from ledger.errors import LedgerCorrupt, LedgerUnavailable
 from ledger.privacy.sealing import SealedToken
 from ledger.store.tables import event, event_content, log_checkpoint, log_entry, log_state
 
@@ -114,8 +114,8 @@ def _event(row: Row[tuple[object, ...]]) -> StoredEvent:
 def insert_event(connection: Connection, new: StoredEvent) -> int:
     """Insert one accepted statement with its sealed content and give its id.
 
-    *Raises*: CaseReported where the platform reported the case before; LedgerUnavailable
-    where the same statement arrives twice at once (the second try finds the first).
+    *Raises*: LedgerUnavailable where the same statement or case arrives twice at once (the second
+    try finds the first).
     """
     if new.sealed is None or new.salt is None:
         raise LedgerCorrupt("An event can't be accepted without its content.")
@@ -135,8 +135,6 @@ def insert_event(connection: Connection, new: StoredEvent) -> int:
             },
         ).scalar_one()
     except IntegrityError as error:
-        if "txn" in str(error.orig):
-            raise CaseReported("This case was reported already.") from error
         raise LedgerUnavailable("The same statement is being accepted right now.") from error
     connection.execute(
         _INSERT_CONTENT,
