@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from ledger.identity.platform import Caller, Platform
     from ledger.incident.incident import Retraction
     from ledger.ledger import Ledger
-    from ledger.store.engine import Connection
+    from ledger.store.incidents import StoredIncident
 
 EVENT_AGE_MAX = timedelta(days=7)
 SEQUENCED_WITHIN_SECONDS = 60  # the promise in every acknowledgement
@@ -107,18 +107,18 @@ def accept_event(ledger: Ledger, token: bytes, received_at: datetime) -> Accepte
         raise PlatformSuspended("The platform is suspended.")
     jti = str(verified.claims["jti"])
     with begin_write(ledger.database) as connection:
-        repeat = _find_repeat(ledger, connection, platform, jti, verified.payload)
-        if repeat is not None:
-            return repeat
+        earlier = entries.find_event(connection, platform.id, jti)
+        if earlier is not None:
+            return _answer_repeat(ledger, earlier, verified.payload)
         check_age(verified.claims, received_at=received_at, age_max=EVENT_AGE_MAX)
         statement = parse_event(verified.payload)
         if isinstance(statement, IncidentReport):
             _judge_report(ledger, statement, platform, received_at)
             if entries.find_case(connection, platform.id, statement.txn) is not None:
-                # Where the same statement was accepted since we looked, it was this very case.
-                repeat = _find_repeat(ledger, connection, platform, jti, verified.payload)
-                if repeat is not None:
-                    return repeat
+                # By this very statement, where it was accepted since we looked.
+                earlier = entries.find_event(connection, platform.id, jti)
+                if earlier is not None:
+                    return _answer_repeat(ledger, earlier, verified.payload)
                 raise CaseReported("This case was reported already.")
             drafts = _draft_report(ledger, statement, platform, kid, token, received_at)
         else:
@@ -127,18 +127,12 @@ def accept_event(ledger: Ledger, token: bytes, received_at: datetime) -> Accepte
                 raise IncidentNotReported("The event names no incident of this platform.")
             entries.lock_event(connection, reported.id)
             # Whoever held the lock may have accepted this very statement.
-            repeat = _find_repeat(ledger, connection, platform, jti, verified.payload)
-            if repeat is not None:
-                return repeat
+            earlier = entries.find_event(connection, platform.id, jti)
+            if earlier is not None:
+                return _answer_repeat(ledger, earlier, verified.payload)
             known = incidents.find_incident(connection, reported.incident)
             history = entries.select_incident_events(connection, reported.incident)
-            _judge_retraction(
-                ledger,
-                statement,
-                reported,
-                history,
-                closed=(known is not None and next_state(known.state, Op.RETRACTED) is None),
-            )
+            _judge_retraction(ledger, statement, reported, history, known)
             drafts = [
                 _draft_event(
                     ledger,
@@ -161,13 +155,8 @@ def accept_event(ledger: Ledger, token: bytes, received_at: datetime) -> Accepte
     return Accepted(drafts[0].incident, repeated=False)
 
 
-def _find_repeat(
-    ledger: Ledger, connection: Connection, platform: Platform, jti: str, payload: bytes
-) -> Accepted | None:
-    """Find the same statement, accepted earlier. *Raises*: EventIdReused for another content."""
-    earlier = entries.find_event(connection, platform.id, jti)
-    if earlier is None:
-        return None
+def _answer_repeat(ledger: Ledger, earlier: StoredEvent, payload: bytes) -> Accepted:
+    """Answer a statement again. *Raises*: EventIdReused where the earlier one is another."""
     if earlier.sealed is None:
         raise EventIdReused("The jti names a statement that was erased.")
     if payload_of(open_event(ledger, earlier)) != payload:
@@ -195,9 +184,9 @@ def _judge_retraction(
     retraction: Retraction,
     reported: StoredEvent,
     history: list[StoredEvent],
-    *,
-    closed: bool,
+    known: StoredIncident | None,
 ) -> None:
+    closed = known is not None and next_state(known.state, Op.RETRACTED) is None
     if closed or any(Op(event.op) is Op.RETRACTED for event in history):
         raise IncidentClosed("The incident was closed already.")
     report = parse_event(payload_of(open_event(ledger, reported)))

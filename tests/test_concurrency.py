@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from simulator import Simulator
 
+    from ledger.incident.incident import IncidentReport, Retraction
     from ledger.ledger import Ledger
     from ledger.store.entries import StoredEvent
 
@@ -101,12 +102,15 @@ def test_writers_at_once_lose_nothing_and_their_entries_are_dense(
     assert audit(ledger) == ()
 
 
+@pytest.mark.parametrize("is_report", [True, False], ids=["report", "retraction"])
 def test_same_token_at_once_is_one_statement_and_every_answer_the_same(
-    shops: list[Simulator], now: datetime
+    shops: list[Simulator], now: datetime, *, is_report: bool
 ) -> None:
     shop = shops[0]
-    report = shop.incident("buyer", BUYER, now)
-    tokens = [shop.sign(report) for _ in range(WRITERS)]
+    statement: IncidentReport | Retraction = shop.incident("buyer", BUYER, now)
+    if not is_report:
+        statement = shop.retraction(report_of(shop.send(statement, now)), now)
+    tokens = [shop.sign(statement) for _ in range(WRITERS)]
     answers = at_once(*(partial(accept_event, shop.ledger, token, now) for token in tokens))
     settle(shop.ledger, now)
     accepted = [one for one in answers if isinstance(one, Accepted)]
@@ -115,7 +119,7 @@ def test_same_token_at_once_is_one_statement_and_every_answer_the_same(
     others = {type(one) for one in answers if not isinstance(one, Accepted)}
     assert others <= {LedgerUnavailable}, "who is told to come back may do so"
     assert accept_event(shop.ledger, tokens[0], now).repeated
-    assert [event.jti for event in read_events(shop.ledger)].count(report.jti) == 1
+    assert [event.jti for event in read_events(shop.ledger)].count(statement.jti) == 1
     assert audit(shop.ledger) == ()
 
 

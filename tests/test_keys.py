@@ -237,7 +237,6 @@ def test_set_of_keys_and_a_single_key_are_read() -> None:
         {"keys": [PUBLIC, PRIVATE]},
         {"keys": [public_jwk(generate_signing_jwk(Algorithm.ES256)) for _ in range(KEYS_MAX + 1)]},
     ],
-    ids=str,
 )
 def test_set_that_is_not_of_one_to_ten_different_keys_is_refused(value: object) -> None:
     with pytest.raises(InvalidJwk):

@@ -53,10 +53,10 @@ def _key(row: Row[tuple[object, ...]]) -> PlatformKey:
     try:
         algorithm, state = Algorithm(fields["algorithm"]), KeyState(fields["state"])
         jwk = json.loads(fields["jwk"])
-        if not isinstance(jwk, dict) or "kty" not in jwk:
-            raise ValueError("no JWK")
     except ValueError as error:
         raise LedgerCorrupt("A stored key can't be read.") from error
+    if not isinstance(jwk, dict) or "kty" not in jwk:
+        raise LedgerCorrupt("A stored key isn't one.")
     return PlatformKey(
         platform=fields["platform"],
         kid=fields["kid"],
