@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from ledger.identity.identifier import IdentifierClaim
     from ledger.ledger import Ledger, LedgerKeys
 
-_TICK = os.sysconf("SC_CLK_TCK")
 _UP_WITHIN_SECONDS = 30
 _BATCH = 200
 
@@ -147,24 +146,22 @@ def run_server(target: str, environment: dict[str, str]) -> Iterator[tuple[str, 
 
 
 def cpu_seconds(roots: list[int]) -> float:
-    """Give the CPU time of processes and of all their descendants, alive or waited for."""
+    """Give the CPU time of processes and all their descendants alive, of every thread."""
     children: dict[int, list[int]] = {}
-    spent: dict[int, int] = {}
     for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        children.setdefault(int(fields[1]), []).append(int(entry.name))
-        spent[int(entry.name)] = sum(int(fields[place]) for place in (11, 12, 13, 14))
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            children.setdefault(int(fields[1]), []).append(int(entry.name))
     total, pending = 0, list(roots)
     while pending:
         process = pending.pop()
-        total += spent.get(process, 0)
         pending += children.get(process, [])
-    return total / _TICK
+        for thread in Path(f"/proc/{process}/task").iterdir():
+            total += int((thread / "schedstat").read_text().split()[0])
+    return total / 1e9
 
 
 def find_postgres() -> list[int]:

@@ -1,8 +1,8 @@
 """A buyer's risk at claim or checkout time: one read, a pure score, a record, an answer.
 
-What is true when: after the commit it is recorded who asked, for which order and purpose, when
-and what was answered; only then is it answered. If we die right before the commit, nobody has
-learned anything.
+What is true when: the score is of the log's size that the one read found. After the commit it is
+recorded who asked, for which order and purpose, when and what was answered; only then is it
+answered. If we die right before the commit, nobody has learned anything.
 """
 
 from __future__ import annotations
@@ -95,24 +95,13 @@ def assess_risk(
     presented = _present(ledger, request)
     keys = sorted(one.key for one in presented)
     identifiers = b"".join(keys)
-    with begin_write(ledger.database) as connection:
+    with begin_write(ledger.database, autocommit=True) as connection:
         if request.idempotency_key is not None:
             repeated = assessments.find_repeated_assessment(
                 connection, platform.id, request.idempotency_key
             )
             if repeated is not None:
                 return _repeat(repeated, request)
-        fresh = assessments.bind_order(
-            connection,
-            platform=platform.id,
-            commitment=request.order_commitment,
-            account=account,
-            identifiers=identifiers,
-        )
-        if not fresh:
-            bound = assessments.lock_order(connection, platform.id, request.order_commitment)
-            check_order(bound, account, identifiers)
-            assessments.widen_order(connection, platform.id, request.order_commitment, identifiers)
         evidence = assessments.read_evidence(connection, (account, *keys))
         neighbourhood = build_neighbourhood(
             account,
@@ -124,7 +113,7 @@ def assess_risk(
         )
         score = score_neighbourhood(neighbourhood, ledger.policy, assessed_at.date())
         answer = _render(ledger, request, score, evidence.log_size, assessed_at)
-        recorded = StoredAssessment(
+        new = StoredAssessment(
             id=str(answer["id"]),
             platform=platform.id,
             assessed_at=assessed_at,
@@ -139,7 +128,13 @@ def assess_risk(
             idempotency_key=request.idempotency_key,
             request_hash=request.digest,
         )
-        assessments.insert_assessment(connection, recorded)
+        is_recorded = assessments.record_first(connection, new)
+    if not is_recorded:
+        with begin_write(ledger.database) as connection:
+            bound = assessments.lock_order(connection, platform.id, new.order_commitment)
+            check_order(bound, account, identifiers)
+            assessments.widen_order(connection, platform.id, new.order_commitment, identifiers)
+            assessments.insert_assessment(connection, new)
     return answer
 
 

@@ -7,21 +7,24 @@ nothing is there twice, and an audit afterwards is clean.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from threading import Barrier, Event
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 from exact import settle
 from kept import BUYER, audit, hold, read_log, report_of
 from simulator import phone_and_device
+from sqlalchemy import event
 
 from ledger.activating import activate_due
 from ledger.assessing import assess_risk
 from ledger.auditing import audit_ledger
 from ledger.checking import check_ready
 from ledger.errors import CaseReported, IncidentClosed, LedgerError, LedgerUnavailable
+from ledger.ledger import open_ledger
 from ledger.log.leaf import EntryReason, Op
 from ledger.reporting import Accepted, accept_event
 from ledger.sequencing import sequence
@@ -29,15 +32,17 @@ from ledger.store import entries
 from ledger.store.engine import begin_read
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from simulator import Simulator
 
     from ledger.incident.incident import IncidentReport, Retraction
-    from ledger.ledger import Ledger
+    from ledger.ledger import Ledger, LedgerKeys
+    from ledger.rights.jurisdiction import JurisdictionProfile
     from ledger.store.entries import StoredEvent
 
+POSTGRES = pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 WRITERS = 8
 EACH = 3
 Made = TypeVar("Made")
@@ -63,7 +68,7 @@ def read_events(ledger: Ledger) -> list[StoredEvent]:
     with begin_read(ledger.database) as connection:
         assert entries.count_pending(connection) == 0
         events = entries.select_sequenced(connection)
-    assert [event.entry_index for event in events] == list(range(len(events)))
+    assert [one.entry_index for one in events] == list(range(len(events)))
     assert len(read_log(ledger)) == len(events)
     return events
 
@@ -95,9 +100,9 @@ def test_writers_at_once_lose_nothing_and_their_entries_are_dense(
     settle(ledger, now)
     accepted = [one for answer in answers if isinstance(answer, list) for one in answer]
     assert len(set(accepted)) == len(accepted) == len(tokens)
-    events = [event for event in read_events(ledger) if event.op == Op.INCIDENT_CONFIRMED]
-    assert sorted(event.incident for event in events) == sorted(accepted)
-    assert sorted(event.jti for event in events) == sorted(report.jti for _, report in reports)
+    events = [one for one in read_events(ledger) if one.op == Op.INCIDENT_CONFIRMED]
+    assert sorted(one.incident for one in events) == sorted(accepted)
+    assert sorted(one.jti for one in events) == sorted(report.jti for _, report in reports)
     check_ready(ledger)
     assert audit(ledger) == ()
 
@@ -119,8 +124,51 @@ def test_same_token_at_once_is_one_statement_and_every_answer_the_same(
     others = {type(one) for one in answers if not isinstance(one, Accepted)}
     assert others <= {LedgerUnavailable}, "who is told to come back may do so"
     assert accept_event(shop.ledger, tokens[0], now).repeated
-    assert [event.jti for event in read_events(shop.ledger)].count(statement.jti) == 1
+    assert [one.jti for one in read_events(shop.ledger)].count(statement.jti) == 1
     assert audit(shop.ledger) == ()
+
+
+@contextmanager
+def interrupted(ledger: Ledger, mark: str, call: Callable[[], object]) -> Iterator[None]:
+    """Make a call right before the first statement of this ledger that has a mark in it."""
+    calls = [call]
+
+    def listen(*execution: Any) -> None:
+        if calls and mark in execution[2]:
+            calls.pop()()
+
+    event.listen(ledger.database.engine, "before_cursor_execute", listen)
+    try:
+        yield
+    finally:
+        event.remove(ledger.database.engine, "before_cursor_execute", listen)
+    assert not calls, "the moment has come"
+
+
+@POSTGRES
+@pytest.mark.parametrize("is_report", [True, False], ids=["report", "retraction"])
+def test_statement_that_is_accepted_while_it_is_judged_is_a_repeat(
+    shops: list[Simulator],
+    database_url: str,
+    keys: LedgerKeys,
+    profiles: Mapping[str, JurisdictionProfile],
+    now: datetime,
+    *,
+    is_report: bool,
+) -> None:
+    """Another server of the same ledger is faster, in the one moment in which it matters."""
+    shop, faster = shops[0], open_ledger(database_url, keys, profiles)
+    statement: IncidentReport | Retraction = shop.incident("buyer", BUYER, now)
+    if not is_report:
+        statement = shop.retraction(report_of(shop.send(statement, now)), now)
+    token = shop.sign(statement)
+    mark = "event.txn = " if is_report else "FOR UPDATE"
+    with interrupted(shop.ledger, mark, lambda: accept_event(faster, token, now)):
+        answer = accept_event(shop.ledger, token, now)
+    assert answer.repeated
+    settle(shop.ledger, now)
+    assert [one.jti for one in read_events(shop.ledger)].count(statement.jti) == 1
+    faster.database.engine.dispose()
 
 
 def test_same_case_under_many_ids_at_once_is_reported_once(
@@ -134,7 +182,7 @@ def test_same_case_under_many_ids_at_once_is_reported_once(
     assert {type(one) for one in answers} <= {Accepted, CaseReported, LedgerUnavailable}
     with pytest.raises(CaseReported):
         shop.report("buyer", BUYER, now, txn="case-1")
-    assert [event.txn for event in read_events(shop.ledger)].count("case-1") == 1
+    assert [one.txn for one in read_events(shop.ledger)].count("case-1") == 1
     assert audit(shop.ledger) == ()
 
 
@@ -148,7 +196,7 @@ def test_retractions_at_once_take_a_report_back_once(shops: list[Simulator], now
     refusals = [one for one in answers if isinstance(one, LedgerError)]
     assert len(refusals) == WRITERS - 1
     assert {type(one) for one in refusals} == {IncidentClosed}
-    assert [event.op for event in read_events(shop.ledger)].count(Op.RETRACTED) == 1
+    assert [one.op for one in read_events(shop.ledger)].count(Op.RETRACTED) == 1
     assert shop.look_up(sent.incident_id, now).state == "retracted"
     assert audit(shop.ledger) == ()
 
@@ -185,7 +233,7 @@ def test_workers_at_once_activate_what_is_due_once(shops: list[Simulator], now: 
     assert audit(shop.ledger) == ()
 
 
-@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+@POSTGRES
 def test_sequencers_at_once_neither_fork_the_log_nor_skip_a_place(
     shops: list[Simulator], now: datetime
 ) -> None:

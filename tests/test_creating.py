@@ -168,6 +168,7 @@ SAID = {
 }
 
 
+@SQLITE
 @pytest.mark.parametrize("name", SAID)
 def test_ledger_under_another_key_is_not_ready_and_its_audit_says_so_where_content_depends_on_it(
     simulator: Callable[[str], Simulator],

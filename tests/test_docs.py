@@ -150,7 +150,9 @@ def test_every_command_is_in_the_operating_manual(command: str) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_document)
 def test_every_mentioned_command_exists(document: Path) -> None:
-    mentioned = re.findall(r"`(?:\./)?bcl ([a-z]+)(?: ([a-z]+))?", document.read_text("utf-8"))
+    mentioned = re.findall(
+        r"`(?:\./)?bcl ([a-z]+)(?: ([a-z][a-z-]*))?", document.read_text("utf-8")
+    )
     groups = {name for name, one in main.commands.items() if isinstance(one, click.Group)}
     for noun, verb in mentioned:
         assert noun in main.commands, f"bcl {noun}"

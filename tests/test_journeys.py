@@ -119,5 +119,5 @@ def test_a_query_reaches_sql_in_three_own_frames(
             headers=access,
         )
     assert answer.status_code == 200
-    assert {one[-1] for one in journeys} == {"bind_order", "read_evidence", "insert_assessment"}
+    assert {one[-1] for one in journeys} == {"read_evidence", "record_first"}
     assert [one for one in journeys if len(one) > FRAMES_MAX] == []

@@ -95,7 +95,7 @@ VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING
 _RECORD = """
 INSERT INTO assessment (id, platform, assessed_at, purpose, order_commitment, account,
     identifiers, log_size, policy_version, score, answer, idempotency_key, request_hash)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
 """
 
 
@@ -108,8 +108,8 @@ _READ_BY_COUNT = {
     n: _for_drivers(_READ.format(tokens=", ".join("?" * n), nid=Kind.NID.code))
     for n in range(1, 18)
 }
-_BIND_ORDER_FOR = _for_drivers(_BIND_ORDER)
 _RECORD_FOR = _for_drivers(_RECORD)
+_RECORD_FIRST = _for_drivers(f"WITH bound AS ({_BIND_ORDER} RETURNING 1) {_RECORD} FROM bound")
 
 
 def read_evidence(connection: Connection, keys: Sequence[bytes]) -> Evidence:
@@ -136,17 +136,44 @@ def read_evidence(connection: Connection, keys: Sequence[bytes]) -> Evidence:
     return Evidence(size, tuple(multiplicities), tuple(postings))
 
 
-def bind_order(
-    connection: Connection, *, platform: int, commitment: str, account: bytes, identifiers: bytes
-) -> bool:
-    """Bind an order to an account and an identifier set; tell whether it was unbound before."""
+def record_first(connection: Connection, new: StoredAssessment) -> bool:
+    """Bind an order that was never asked about and record the answer; tell whether it was so.
+
+    Nothing is written where the order was bound before. On PostgreSQL it is one statement.
+    *Raises*: LedgerUnavailable where the same Idempotency-Key arrives twice at once.
+    """
+    bound = (new.platform, new.order_commitment, new.account, new.identifiers)
     cursor = connection.connection.cursor()
-    cursor.execute(
-        _BIND_ORDER_FOR[connection.dialect.name], (platform, commitment, account, identifiers)
-    )
-    fresh = cursor.rowcount == 1
+    try:
+        if connection.dialect.name == "postgresql":
+            cursor.execute(_RECORD_FIRST["postgresql"], (*bound, *_values(new)))
+        else:
+            cursor.execute(_BIND_ORDER, bound)
+            if cursor.rowcount == 1:
+                cursor.execute(_RECORD_FOR["sqlite"], _values(new))
+    except connection.dialect.loaded_dbapi.IntegrityError as error:
+        raise LedgerUnavailable("The same request is being answered right now.") from error
+    recorded = cursor.rowcount == 1
     cursor.close()
-    return bool(fresh)
+    return bool(recorded)
+
+
+def _values(new: StoredAssessment) -> tuple[object, ...]:
+    return (
+        new.id,
+        new.platform,
+        to_microseconds(new.assessed_at),
+        new.purpose,
+        new.order_commitment,
+        new.account,
+        new.identifiers,
+        new.log_size,
+        new.policy_version,
+        new.score,
+        new.answer,
+        new.idempotency_key,
+        new.request_hash,
+    )
 
 
 def lock_order(connection: Connection, platform: int, commitment: str) -> tuple[bytes, bytes]:
@@ -170,28 +197,13 @@ def widen_order(connection: Connection, platform: int, commitment: str, identifi
 
 
 def insert_assessment(connection: Connection, new: StoredAssessment) -> None:
-    """Record one answered query before it is answered.
+    """Record one answered query about an order that is bound.
 
     *Raises*: LedgerUnavailable where the same Idempotency-Key arrives twice at once.
     """
-    values = (
-        new.id,
-        new.platform,
-        to_microseconds(new.assessed_at),
-        new.purpose,
-        new.order_commitment,
-        new.account,
-        new.identifiers,
-        new.log_size,
-        new.policy_version,
-        new.score,
-        new.answer,
-        new.idempotency_key,
-        new.request_hash,
-    )
     cursor = connection.connection.cursor()
     try:
-        cursor.execute(_RECORD_FOR[connection.dialect.name], values)
+        cursor.execute(_RECORD_FOR[connection.dialect.name], _values(new))
     except connection.dialect.loaded_dbapi.IntegrityError as error:
         raise LedgerUnavailable("The same request is being answered right now.") from error
     cursor.close()
