@@ -76,8 +76,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--accounts", type=int, nargs="*", default=[300, 3000])
     parser.add_argument("--backends", nargs="*", default=["sqlite", "postgresql"])
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--requests", type=int, default=500)
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--requests", type=int, default=150)
     chosen = parser.parse_args()
     print(describe_machine())
     for backend in chosen.backends:

@@ -47,6 +47,8 @@ def parse_json(raw: bytes, *, depth_max: int = DEPTH_MAX, bytes_max: int = BYTES
 
 
 def _check_depth(raw: bytes, depth_max: int) -> None:
+    if raw.count(b"[") + raw.count(b"{") <= depth_max:
+        return  # as in most texts: it can't nest deeper than it opens
     depth = 0
     for bracket in _BRACKETS.findall(_STRINGS.sub(b"", raw)):
         depth += 1 if bracket in b"[{" else -1

@@ -75,18 +75,21 @@ class StoredOutcome:
 
 
 _READ = """
+WITH t AS MATERIALIZED (
+    SELECT id, token, kind, kind <> {nid} AND EXISTS (
+        SELECT 1 FROM multiplicity h WHERE h.identifier = identifier.id AND h.accounts >= 500
+    ) AS crowded
+    FROM identifier WHERE token IN ({tokens}))
 SELECT 0, NULL, 0, size, 0, '', 0, 0, 0, 0, 0, 0, 0, 0 FROM log_state WHERE id = 1
 UNION ALL
 SELECT 1, t.token, t.kind, m.platform, m.accounts, g.group_name, m.bucket, m.bucket_index,
        0, 0, 0, 0, 0, 0
-FROM identifier t JOIN multiplicity m ON m.identifier = t.id JOIN platform g ON g.id = m.platform
-WHERE t.token IN ({tokens})
+FROM t JOIN multiplicity m ON m.identifier = t.id JOIN platform g ON g.id = m.platform
 UNION ALL
 SELECT 2, t.token, t.kind, p.account, p.platform, g.group_name, p.half_life, p.mass, p.count,
        p.disputed, p.level_a, p.binding, p.first_day, p.last_day
-FROM identifier t JOIN posting p ON p.identifier = t.id JOIN platform g ON g.id = p.platform
-WHERE t.token IN ({tokens}) AND (t.kind = {nid} OR NOT EXISTS (
-    SELECT 1 FROM multiplicity h WHERE h.identifier = t.id AND h.accounts >= 500))
+FROM t JOIN posting p ON p.identifier = t.id JOIN platform g ON g.id = p.platform
+WHERE NOT t.crowded
 """
 _BIND_ORDER = """
 INSERT INTO assessed_order (platform, order_commitment, account, identifiers)
@@ -121,7 +124,7 @@ def read_evidence(connection: Connection, keys: Sequence[bytes]) -> Evidence:
     multiplicities = []
     postings = []
     cursor = connection.connection.cursor()
-    cursor.execute(_READ_BY_COUNT[len(keys)][connection.dialect.name], (*keys, *keys))
+    cursor.execute(_READ_BY_COUNT[len(keys)][connection.dialect.name], tuple(keys))
     for row in cursor.fetchall():
         if row[0] == 2:  # noqa: PLR2004 - the branches of the statement are numbered
             postings.append(Posting(*row[1:5], *row[5:]))

@@ -43,6 +43,7 @@ _PRAGMAS = (
     "PRAGMA secure_delete=ON",
     "PRAGMA busy_timeout=5000",
 )
+_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 # What the drivers raise by themselves when their own cursor is used.
 _UNREACHABLE = (OperationalError, sqlite3.OperationalError, psycopg.OperationalError)
 
@@ -71,7 +72,9 @@ def open_database(url: str) -> Database:
     except (ArgumentError, ValueError) as error:
         raise InvalidInput("The database's address isn't a URL.") from error
     if parsed.get_backend_name() != "sqlite":
-        return Database(create_engine(parsed), None)
+        engine = create_engine(parsed, isolation_level="AUTOCOMMIT")
+        event.listen(engine, "begin", _begin)
+        return Database(engine, None)
     in_memory = parsed.database in {None, "", ":memory:"}
     options: dict[str, Any] = {"connect_args": {"isolation_level": None}}
     if in_memory:
@@ -81,7 +84,7 @@ def open_database(url: str) -> Database:
         }
     engine = create_engine(parsed, **options)
     event.listen(engine, "connect", _set_pragmas)
-    event.listen(engine, "begin", _begin_sqlite)
+    event.listen(engine, "begin", _begin)
     return Database(engine, None if in_memory else f"{parsed.database}.lock")
 
 
@@ -91,9 +94,11 @@ def _set_pragmas(dbapi_connection: Any, record: object) -> None:  # noqa: ANN401
         dbapi_connection.execute(pragma)
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+def _begin(connection: Connection) -> None:
+    """Begin a transaction in words: both drivers are left in autocommit."""
+    statement = connection.get_execution_options().get("begin", "BEGIN")
+    if statement:
+        connection.exec_driver_sql(statement)
 
 
 @contextmanager
@@ -108,8 +113,7 @@ def begin_read(database: Database, *, snapshot: bool = False) -> Iterator[Connec
     try:
         with database.engine.connect() as connection:
             if not database.embedded:
-                level = "REPEATABLE READ" if snapshot else "AUTOCOMMIT"
-                connection = connection.execution_options(isolation_level=level)  # noqa: PLW2901
+                connection.execution_options(begin=_SNAPSHOT if snapshot else "")
             with connection.begin():
                 yield connection
     except _UNREACHABLE as error:
@@ -132,11 +136,9 @@ def begin_write(database: Database, *, autocommit: bool = False) -> Iterator[Con
     try:
         with _turn(database.lock_path), database.engine.connect() as connection:
             if database.embedded:
-                connection = connection.execution_options(writes=True)  # noqa: PLW2901
+                connection.execution_options(begin="BEGIN IMMEDIATE")
             elif autocommit:
-                connection = connection.execution_options(  # noqa: PLW2901
-                    isolation_level="AUTOCOMMIT"
-                )
+                connection.execution_options(begin="")
             with connection.begin():
                 yield connection
     except _UNREACHABLE as error:

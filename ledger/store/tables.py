@@ -277,12 +277,13 @@ multiplicity = Table(
     sqlite_with_rowid=False,
 )
 
-# Who asked, for which order and purpose, when, and what was answered.
+# Who asked, for which order and purpose, when, and what was answered. No foreign key to the
+# platform: PostgreSQL would lock and rewrite that one row for every answer.
 assessment = Table(
     "assessment",
     METADATA,
     Column("id", String(40), primary_key=True),
-    Column("platform", Integer, ForeignKey("platform.id"), nullable=False),
+    Column("platform", Integer, nullable=False),
     Column("assessed_at", Instant, nullable=False),
     Column("purpose", String(40), nullable=False),
     Column("order_commitment", String(100), nullable=False),

@@ -280,7 +280,6 @@ def _create_assessments() -> None:
         sa.Column("answer", sa.Text(), nullable=False),
         sa.Column("idempotency_key", sa.String(length=255), nullable=True),
         sa.Column("request_hash", sa.LargeBinary(), nullable=False),
-        sa.ForeignKeyConstraint(["platform"], ["platform.id"], name=op.f("fk_assessment_platform")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_assessment")),
         sa.UniqueConstraint(
             "platform",
