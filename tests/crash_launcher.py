@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from granian.cli import cli as serve
+from psycopg.pq import TransactionStatus
 from sqlalchemy import Engine, Pool, event
 
 import api.app
@@ -76,6 +77,29 @@ class Fate:
         event.listen(Engine, "before_cursor_execute", self._execute)
         event.listen(Engine, "commit", self._commit)
         event.listen(Pool, "checkin", self._check_in)
+        event.listen(Pool, "connect", self._connect)
+
+    def _connect(self, driver: object, record: object) -> None:
+        """Watch the driver's own cursors, of the class that PostgreSQL's driver is given."""
+        del record
+        if isinstance(driver, psycopg.Connection):
+            driver.cursor_factory = self._make_cursor()
+
+    def _make_cursor(self) -> type[psycopg.Cursor[Any]]:
+        """Make a class of cursors for which a writing statement outside BEGIN is its own COMMIT."""
+        strikes = self._strikes
+
+        class WatchedCursor(psycopg.Cursor[Any]):
+            def execute(self, query: Any, *arguments: Any, **options: Any) -> Any:
+                is_alone = self.connection.info.transaction_status == TransactionStatus.IDLE
+                if is_alone and "INSERT INTO" in str(query):
+                    if strikes(Moment.BEFORE_COMMIT, [query]):
+                        os.killpg(0, signal.SIGKILL)
+                    if strikes(Moment.COMMIT_FAILED, [query]):
+                        raise psycopg.OperationalError("disk I/O error")
+                return super().execute(query, *arguments, **options)
+
+        return WatchedCursor
 
     def _begin(self, connection: Connection) -> None:
         connection.info[_SEEN] = []

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from ledger.ledger import Ledger, LedgerKeys
 
-ANSWER = "FROM assessment"  # the look for the Idempotency-Key; the record is the driver's own
+ANSWER = "assessment"  # the look for the Idempotency-Key, or the record itself
 BEFORE, AFTER = Moment.BEFORE_COMMIT, Moment.AFTER_COMMIT
 FAILED, UNANSWERED = Moment.COMMIT_FAILED, Moment.COMMIT_UNANSWERED
 STATEMENTS_MAX = 120
