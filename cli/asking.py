@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 
 from cli.opening import as_member
 from ledger.errors import InvalidInput, InvalidToken
 from ledger.identity.token import EVENT_TYPE, read_key_id, sign_token
 from ledger.incident.incident import parse_event
 from ledger.strict_json import parse_json
+from ledger_client.errors import InvalidAnswer
 
 if TYPE_CHECKING:
     from cli.opening import Membership
@@ -94,19 +96,34 @@ def assess(membership: Membership, file: Path, as_json: bool) -> None:
 
 
 def print_answer(console: Console, answer: dict[str, Any], *, indent: int = 0) -> None:
-    """Print an assessment for a person: what it says, why, and what is suggested."""
-    colour = {"LOW": "green", "MEDIUM": "yellow", "HIGH": "red"}.get(answer["level"], "white")
-    advice = answer["advice"] or {"action": "no advice for this purpose", "rule": ""}
+    """Print an assessment for a person: what it says, why, and what is suggested.
+
+    What a server sent is printed as plain text. *Raises*: InvalidAnswer for another shape.
+    """
     left = " " * indent
-    console.print(
-        f"{left}score [bold {colour}]{answer['score']}[/]  {answer['level']}  "
-        f"{answer['basis']}  →  [bold]{advice['action']}[/] [dim]{advice['rule']}[/]"
-    )
-    for reason in answer["reasons"]:
-        text = reason["message"].get("en", "")
-        console.print(f"{left}{reason['points']:>5}  {reason['code']}  [dim]{text}[/]")
-    for link in answer["ignored_links"]:
-        console.print(f"{left}    –  {link['kind']} ignored  [dim]{link['reason']}[/]")
+    try:
+        colour = {"LOW": "green", "MEDIUM": "yellow", "HIGH": "red"}.get(answer["level"], "white")
+        advice = answer["advice"] or {"action": "no advice for this purpose", "rule": ""}
+        said = f"{_plain(answer['level'])}  {_plain(answer['basis'])}"
+        advised = f"[bold]{_plain(advice['action'])}[/] [dim]{_plain(advice['rule'])}[/]"
+        score = f"[bold {colour}]{_plain(answer['score'])}[/]"
+        lines = [f"{left}score {score}  {said}  →  {advised}"]
+        for reason in answer["reasons"]:
+            text = _plain(reason["message"].get("en", ""))
+            points = _plain(reason["points"]).rjust(5)
+            lines.append(f"{left}{points}  {_plain(reason['code'])}  [dim]{text}[/]")
+        for link in answer["ignored_links"]:
+            why = _plain(link["reason"])
+            lines.append(f"{left}    –  {_plain(link['kind'])} ignored  [dim]{why}[/]")
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InvalidAnswer("The answer isn't an assessment.") from error
+    for line in lines:
+        console.print(line)
+
+
+def _plain(sent: object) -> str:
+    """Give what was sent without anything that a terminal or the printing would obey."""
+    return escape("".join(one for one in str(sent) if one.isprintable()))
 
 
 def _read_token(raw: bytes) -> str:

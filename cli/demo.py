@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +13,7 @@ from rich.console import Console
 
 from cli import stage
 from cli.asking import print_answer
-from cli.opening import SANDBOX_ORIGIN, prepare_sandbox, read_vkey
+from cli.opening import ROOT, SANDBOX_ORIGIN, VKEY_FILE, prepare_sandbox, read_vkey
 from config.settings import KEYS_FOLDER, read_environment
 from ledger.errors import InvalidInput
 from ledger.identity.identifier import Binding, Bucket, Kind
@@ -20,8 +21,6 @@ from ledger.incident.taxonomy import Conduct
 from ledger_client.question import render_question
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from cli.stage import Shop
     from ledger_client.client import Client, Sent
 
@@ -32,6 +31,14 @@ _BUYER = (_PHONE, _DEVICE, _ADDRESS)
 _FLATMATE = (stage.claim(Kind.PHONE, "+8613800000002", Binding.OTP), _ADDRESS)
 _SAME_PERSON_POINTS = range(360, 381)
 _FLATMATE_POINTS_MAX = 60
+# All that a telling leaves in its folder.
+_WRITTEN = {
+    KEYS_FOLDER,
+    VKEY_FILE,
+    *(f"ledger.sqlite{suffix}" for suffix in ("", "-wal", "-shm", ".lock")),
+    *("shop-a.jwk", "shop-b.jwk", "question.json", "server.log"),
+    *("report.jwt", "receipt.tlog-proof", "status.jwt"),
+}
 
 
 @click.command()
@@ -76,10 +83,12 @@ class Story:
         """Remove the last telling. *Raises*: InvalidInput where that could harm anybody else."""
         if any(name.startswith("BCL_") for name in read_environment()):
             raise InvalidInput("The demonstration has a ledger of its own: unset every BCL_ name.")
-        is_sandbox = (self._folder / KEYS_FOLDER).is_dir()
-        if self._folder.exists() and not is_sandbox and any(self._folder.iterdir()):
-            raise InvalidInput(f"{self._folder} is there already and holds no sandbox.")
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if not self._folder.exists() and not self._folder.is_symlink():
+            return
+        held = {one.name for one in self._folder.iterdir()}
+        if self._folder.is_symlink() or held - _WRITTEN:
+            raise InvalidInput(f"{self._folder} is there already and isn't the demonstration's.")
+        shutil.rmtree(self._folder)
 
     def _tell_buyer(self, shop_a: Shop, at_a: Client, shop_b: Shop, at_b: Client) -> Sent:
         self._say("Shop B asks about a buyer who wants a refund and to keep the goods")
@@ -168,7 +177,8 @@ class Story:
         self._note(f"the bit is put back: {mended.stdout.strip()}")
 
     def _close(self) -> None:
-        bcl = f"./bcl --folder {shlex.quote(str(self._folder))}"
+        own = "./bcl" if Path.cwd() == ROOT else shlex.quote(str(ROOT / "bcl"))
+        bcl = f"{own} --folder {shlex.quote(str(self._folder))}"
         self._console.print("\n[bold green]Everything above happened.[/] Keep a server running:")
         self._console.print(f"  {bcl} serve", markup=False)
         self._console.print("and ask it, in another terminal:")

@@ -39,7 +39,8 @@ class _Door(click.Group):
 
 def _end(error: Exception, status: int) -> None:
     sentence = f"{error.code}: {error}" if isinstance(error, LedgerError) else str(error)
-    click.echo(f"bcl: {sentence}", err=True)
+    printable = "".join(one for one in sentence if one.isprintable() or one == "\n")
+    click.echo(f"bcl: {printable}", err=True)
     for fault in getattr(error, "faults", ()) if isinstance(error, LedgerError) else ():
         click.echo(f"     {fault.pointer}: {fault.detail} ({fault.code})", err=True)
     sys.exit(status)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -33,8 +35,8 @@ _THREADS_EMBEDDED, _THREADS = 1, 4
 
 
 @click.command()
-@click.option("--host", help="Address to listen on.  [default: BCL_HOST]")
-@click.option("--port", type=click.IntRange(1, 65_535), help="Port.  [default: BCL_PORT]")
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1, or $BCL_HOST]")
+@click.option("--port", type=click.IntRange(1, 65_535), help="Port.  [default: 8080, or $BCL_PORT]")
 @click.pass_obj
 def serve(folder: Path, host: str | None, port: int | None) -> None:
     """Serve a ledger over HTTP; without any secret set, create and serve a sandbox.
@@ -51,6 +53,7 @@ def serve(folder: Path, host: str | None, port: int | None) -> None:
     with open_own_ledger(folder, to_write=True):
         pass  # it is ready: under keys that aren't its own nothing is served
     host, port = host or settings.host, port or settings.port
+    _check_free(host, port)
     url = settings.public_url or (f"http://{host}:{port}" if in_sandbox else "")
     changes = {"BCL_PUBLIC_URL": url} if url else {}
     environment = {**read_environment(folder), **changes}
@@ -77,10 +80,24 @@ def serve(folder: Path, host: str | None, port: int | None) -> None:
     os.execve(sys.executable, [*command, "--no-ws", "wsgi:application"], environment)  # noqa: S606 - becomes the server
 
 
+def _check_free(host: str, port: int) -> None:
+    """Check that nobody listens there: the server itself would share the port with another.
+
+    *Raises*: ClickException.
+    """
+    try:
+        with socket.create_server((host, port)):
+            pass
+    except OSError as error:
+        message = f"{host}:{port} can't be listened on ({error.strerror}): choose another --port."
+        raise click.ClickException(message) from error
+
+
 def _introduce(folder: Path, url: str) -> None:
     """Tell where a sandbox is and what to try."""
     talk = Console(stderr=True, highlight=False)
-    bcl = "./bcl" if folder == Path("var") else f"./bcl --folder {folder}"
+    bcl = "./bcl" if Path.cwd() == ROOT else shlex.quote(str(ROOT / "bcl"))
+    bcl += "" if folder == Path("var") else f" --folder {shlex.quote(str(folder))}"
     talk.print(f"[bold]Sandbox ledger[/] {SANDBOX_ORIGIN} in {folder}/ [dim](no real people)[/]")
     talk.print(f"  server     {url}   description {url}/docs", soft_wrap=True)
     talk.print(f"  log key    {read_vkey(folder)}", soft_wrap=True)
@@ -97,7 +114,10 @@ def _introduce(folder: Path, url: str) -> None:
         f"  {bcl} token issue --id https://shop.example --key {folder}/shop.jwk --url {url}",
         soft_wrap=True,
     )
-    talk.print(f"  {bcl} worker      [dim]lets held reports count when their window has passed[/]")
+    talk.print(
+        f"  {bcl} worker   [dim]# runs on: lets held reports count once their window has passed[/]",
+        soft_wrap=True,
+    )
 
 
 @click.command()

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from ledger.risk.score import RiskScore
 
 VALID_FOR = timedelta(minutes=10)
-_KEY_BYTES = 32
+_CLAIM_BYTES = 34
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def assess_risk(
     account = account_key(ledger.keys.index_key, request.account)
     presented = _present(ledger, request)
     keys = sorted(one.key for one in presented)
-    identifiers = b"".join(keys)
+    identifiers = b"".join(sorted(_bind_claim(one) for one in presented))
     with begin_write(ledger.database, autocommit=True) as connection:
         if request.idempotency_key is not None:
             repeated = assessments.find_repeated_assessment(
@@ -167,7 +167,8 @@ def _render(
 def check_order(bound: tuple[bytes, bytes], account: bytes, identifiers: bytes) -> None:
     """Check that an order is asked about with its own account and no fewer identifiers.
 
-    Otherwise identifiers could be probed one by one. *Raises*: OrderConflict.
+    The identifiers come with their bindings and buckets. Otherwise they could be probed one by
+    one. *Raises*: OrderConflict.
     """
     if bound[0] != account:
         raise OrderConflict("The order commitment is bound to another account.")
@@ -175,9 +176,17 @@ def check_order(bound: tuple[bytes, bytes], account: bytes, identifiers: bytes) 
         raise OrderConflict("The order commitment is bound to another identifier set.")
 
 
+def _bind_claim(one: Presented) -> bytes:
+    """Give what an order is bound to: an identifier, how it is bound, on how many accounts.
+
+    If these could change from question to question, each identifier's own points would show.
+    """
+    return one.key + bytes([one.binding.code, one.bucket.code])
+
+
 def _split(identifiers: bytes) -> set[bytes]:
-    starts = range(0, len(identifiers), _KEY_BYTES)
-    return {identifiers[start : start + _KEY_BYTES] for start in starts}
+    starts = range(0, len(identifiers), _CLAIM_BYTES)
+    return {identifiers[start : start + _CLAIM_BYTES] for start in starts}
 
 
 def _text(instant: datetime) -> str:

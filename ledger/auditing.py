@@ -18,7 +18,7 @@ from ledger.errors import LedgerCorrupt, LedgerError
 from ledger.identity.key import KeyState
 from ledger.identity.platform import PlatformState
 from ledger.identity.standing import Standing, apply_change, describe_standing
-from ledger.identity.token import verify_event_token
+from ledger.identity.token import EVENT_AGE_MAX, check_age, verify_event_token
 from ledger.incident.incident import (
     IncidentReport,
     LedgerStatement,
@@ -220,6 +220,7 @@ def _open_statement(ledger: Ledger, event: StoredEvent, snapshot: _Snapshot) -> 
         )
         if event.platform == platforms.LEDGER_PLATFORM:
             return parse_ledger_statement(verified.payload)
+        check_age(verified.claims, received_at=event.received_at, age_max=EVENT_AGE_MAX)
         return parse_event(verified.payload)
     except LedgerError:
         return Finding(index, "statement-invalid", "Its statement doesn't verify.")

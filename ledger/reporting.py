@@ -9,7 +9,6 @@ and the answer, the platform sends the same statement again and gets the same an
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from ledger.errors import (
@@ -26,6 +25,7 @@ from ledger.identity.identifier import check_epoch
 from ledger.identity.platform import PlatformState, require_scope
 from ledger.identity.token import (
     ACKNOWLEDGEMENT_TYPE,
+    EVENT_AGE_MAX,
     EVENT_TYPE,
     STATUS_TYPE,
     check_age,
@@ -60,7 +60,6 @@ if TYPE_CHECKING:
     from ledger.ledger import Ledger
     from ledger.store.incidents import StoredIncident
 
-EVENT_AGE_MAX = timedelta(days=7)
 SEQUENCED_WITHIN_SECONDS = 60  # the promise in every acknowledgement
 
 

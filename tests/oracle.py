@@ -208,6 +208,8 @@ class Oracle:
             kind = mine.identifier.kind.value
             token = (kind, mine.identifier.value)
             if token not in self.graph:
+                if BUCKETS[mine.accounts_here.value][0] > KINDS[kind][2]:
+                    ignored.append(kind)  # as the asker itself says
                 continue
             n = self.judge_token(asked, mine)
             if n is None:

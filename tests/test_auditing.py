@@ -6,7 +6,7 @@ listed as one that no statement vouches for. Then rows are planted, dropped, swa
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import damage
@@ -23,19 +23,23 @@ from damage import (
     open_history,
 )
 from kept import audit
-from sqlalchemy import select
+from simulator import Simulator, phone_and_device
+from sqlalchemy import select, update
 
+from ledger.auditing import audit_ledger
+from ledger.ledger import mint_id
+from ledger.sequencing import sequence
 from ledger.store import tables
-from ledger.store.engine import begin_read
+from ledger.store.engine import begin_read, begin_write
 from ledger.store.tables import METADATA
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from damage import Profiles
     from sqlalchemy import Column, Table
 
-    from ledger.ledger import LedgerKeys
+    from ledger.ledger import Ledger, LedgerKeys
 
 SQLITE = pytest.mark.parametrize("history", ["sqlite"], indirect=True)
 
@@ -165,3 +169,23 @@ def test_every_field_of_an_entry_counts(history: History) -> None:
         wrong = entry[:place] + bytes([entry[place] ^ 1]) + entry[place + 1 :]
         findings = find(history, change(column, where, wrong))
         assert ("leaf-hash", damage.REPORT) in named(findings)
+
+
+def test_held_report_that_is_postponed_with_a_new_id_is_named(
+    ledger: Ledger, simulator: Callable[..., Simulator], now: datetime
+) -> None:
+    platform = simulator("shop-a")
+    until = now + timedelta(days=3)
+    sent = platform.send(platform.held_incident("p", phone_and_device("p"), now, until), now)
+    sequence(ledger, now)
+    assert audit_ledger(ledger, lambda *_: None).findings == ()
+    later = now + timedelta(days=40_000)
+    postponed = mint_id("inc_", later)
+    with begin_write(ledger.database) as connection:
+        of_report = tables.event.c.incident == sent.incident_id
+        changed = {"received_at": later, "active_from": later, "incident": postponed}
+        connection.execute(update(tables.event).where(of_report).values(changed))
+        of_incident = tables.incident.c.id == sent.incident_id
+        connection.execute(update(tables.incident).where(of_incident).values(id=postponed))
+    (index,) = {one.index for one in audit_ledger(ledger, lambda *_: None).findings}
+    assert index is not None

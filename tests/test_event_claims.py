@@ -42,8 +42,9 @@ from ledger.errors import (
     SchemaViolation,
 )
 from ledger.identity.key import Algorithm, encode_base64url, generate_signing_jwk
+from ledger.identity.token import EVENT_AGE_MAX
 from ledger.incident.incident import CONFIRMED, RETRACTED
-from ledger.reporting import EVENT_AGE_MAX, accept_event
+from ledger.reporting import accept_event
 from ledger.store import tables
 from ledger.store.engine import begin_write
 

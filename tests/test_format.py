@@ -169,7 +169,7 @@ def test_header_and_types_are_those_of_the_code() -> None:
         ("Tokens", f"at most {token.TOKEN_BYTES_MAX:,} characters"),
         ("Tokens", f"{strict_json.BYTES_MAX:,} bytes and {strict_json.DEPTH_MAX} levels"),
         ("Identifiers", f"at most {identifier.EPOCH_MAX}, and"),
-        ("Claims", f"{token.SKEW_SECONDS} s ahead and {reporting.EVENT_AGE_MAX.days} days back"),
+        ("Claims", f"{token.SKEW_SECONDS} s ahead and {token.EVENT_AGE_MAX.days} days back"),
         ("Example: client assertion", f"at most {token.ASSERTION_SECONDS_MAX} seconds"),
         ("Example: access token", f"for {authorizing.ACCESS_SECONDS} seconds"),
         ("Example: signed status", f"older than {STATUS_FRESH_FOR // timedelta(hours=1)} hours"),

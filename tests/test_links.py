@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 from reports import claim
 from sqlalchemy import update
 
+from ledger.errors import OrderConflict
 from ledger.graph.link import GroupCount, count_accounts
 from ledger.identity.identifier import Binding, Bucket, Kind
 from ledger.risk.answer import render_answer
 from ledger.risk.reason import TEXTS, explain_score
 from ledger.risk.score import saturate, share_points
+from ledger.sequencing import sequence
 from ledger.store.engine import begin_write
 from ledger.store.tables import multiplicity
 
@@ -351,3 +353,33 @@ def test_one_kind_of_link_stays_below_medium_however_many_accounts_share_it() ->
 def test_saturation_is_floored_and_stays_below_its_cap() -> None:
     assert saturate(2_000_000, 1_000_000) == 666_666
     assert saturate(333_333, 10**12) == 333_332
+
+
+def test_own_declaration_above_the_cap_is_named_alike_for_known_and_unknown_tokens(
+    ledger: Ledger, simulator: Callable[..., Simulator], now: datetime
+) -> None:
+    reporter, asker = simulator("shop-a"), simulator("shop-b")
+    known = claim(Kind.PAY, "known", here=Bucket.MASS)
+    reporter.report("p", (claim(Kind.PAY, "known"),), now)
+    sequence(ledger, now)
+    unknown = claim(Kind.PAY, "unknown", here=Bucket.MASS)
+    told = [asker.ask("q", (one,), now) for one in (known, unknown)]
+    assert (
+        told[0]["ignored_links"] == told[1]["ignored_links"] == [{"kind": "pay", "reason": "hub"}]
+    )
+    assert [one["basis"] for one in told] == ["no_record", "no_record"]
+
+
+def test_order_is_bound_to_how_its_identifiers_are_bound_and_on_how_many_accounts(
+    simulator: Callable[..., Simulator], now: datetime
+) -> None:
+    asker = simulator("shop-b")
+    asked = claim(Kind.PAY, "one")
+    asker.ask("q", (asked,), now, order="one order")
+    asker.ask("q", (asked, claim(Kind.PHONE, "more")), now, order="one order")
+    for changed in (
+        claim(Kind.PAY, "one", here=Bucket.MASS),
+        claim(Kind.PAY, "one", Binding.NONE),
+    ):
+        with pytest.raises(OrderConflict):
+            asker.ask("q", (changed, claim(Kind.PHONE, "more")), now, order="one order")

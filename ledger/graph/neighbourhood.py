@@ -76,8 +76,9 @@ def build_neighbourhood(
     """Build the neighbourhood of an account from the rows under its own key and its tokens.
 
     *Shape*: an account's rows are the same under each of its tokens. A token that has a
-    multiplicity and no rows was too crowded to be read. Tokens stored with other accounts add
-    nothing, so that no link is ever chained.
+    multiplicity and no rows was too crowded to be read. What the asker itself declares above a
+    cap is named whether or not anybody bears incidents there, so that this tells nothing. Tokens
+    stored with other accounts add nothing, so that no link is ever chained.
     """
     by_key: dict[bytes, list[Posting]] = {}
     for row in postings:
@@ -86,20 +87,16 @@ def build_neighbourhood(
     own_account = own_rows[0].account if own_rows else None
     own = _bearer(own_rows, (), has_nid=False) if own_rows else None
     counts = _count_groups(multiplicities)
-    if not counts:
-        return Neighbourhood(own, (), (), ())
     links: dict[int, dict[Kind, int]] = {}
     verified: dict[int, set[Kind]] = {}
     rows_of: dict[int, list[Posting]] = {}
     ignored = []
     for one in presented:
-        groups = counts.get(one.key)
-        if groups is None:
-            continue
+        groups = counts.get(one.key, {})
         rows = by_key.get(one.key, [])
         absent = all(row.account != own_account for row in rows)
         n = _count_unless_hub(one, groups, asker_group, rules[one.kind].cap, absent=absent)
-        if n is None or not rows:
+        if n is None or (groups and not rows):
             ignored.append(IgnoredLink(one.kind, "hub"))
             continue
         proves = is_verified(one.kind, one.binding) and (

@@ -12,6 +12,7 @@ import binascii
 import json
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import jwt
@@ -38,7 +39,7 @@ from ledger.strict_json import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from ledger.identity.key import PlatformKey
 
@@ -48,6 +49,7 @@ ACCESS_TYPE = "at+jwt"
 STATUS_TYPE = "bcl-status+jwt"
 ACKNOWLEDGEMENT_TYPE = "bcl-acknowledgement+jwt"
 TOKEN_BYTES_MAX = 65_536
+EVENT_AGE_MAX = timedelta(days=7)
 JTI_LENGTH_MAX = 128
 SKEW_SECONDS = 60
 ASSERTION_SECONDS_MAX = 300

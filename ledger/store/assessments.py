@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from ledger.errors import LedgerUnavailable
+from ledger.errors import LedgerCorrupt, LedgerUnavailable
 from ledger.graph.posting import Multiplicity, Posting
 from ledger.identity.identifier import Kind
 from ledger.store.tables import assessed_order, assessment, assessment_outcome, to_microseconds
@@ -38,7 +38,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class StoredAssessment:
-    """One answered query. `identifiers` is the sorted concatenation of 32-byte lookup keys."""
+    """One answered query. `identifiers`: lookup key, binding and bucket of each, sorted."""
 
     id: str
     platform: int
@@ -202,13 +202,16 @@ def widen_order(connection: Connection, platform: int, commitment: str, identifi
 def insert_assessment(connection: Connection, new: StoredAssessment) -> None:
     """Record one answered query about an order that is bound.
 
-    *Raises*: LedgerUnavailable where the same Idempotency-Key arrives twice at once.
+    *Raises*: LedgerUnavailable where the same Idempotency-Key arrives twice at once, LedgerCorrupt
+    where the database keeps nothing.
     """
     cursor = connection.connection.cursor()
     try:
         cursor.execute(_RECORD_FOR[connection.dialect.name], _values(new))
     except connection.dialect.loaded_dbapi.IntegrityError as error:
         raise LedgerUnavailable("The same request is being answered right now.") from error
+    if cursor.rowcount != 1:
+        raise LedgerCorrupt("The database didn't keep an answer.")
     cursor.close()
 
 

@@ -72,7 +72,7 @@ def open_database(url: str) -> Database:
     except (ArgumentError, ValueError) as error:
         raise InvalidInput("The database's address isn't a URL.") from error
     if parsed.get_backend_name() != "sqlite":
-        engine = create_engine(parsed, isolation_level="AUTOCOMMIT")
+        engine = create_engine(parsed, isolation_level="AUTOCOMMIT", hide_parameters=True)
         event.listen(engine, "begin", _begin)
         return Database(engine, None)
     in_memory = parsed.database in {None, "", ":memory:"}
@@ -82,7 +82,7 @@ def open_database(url: str) -> Database:
             "connect_args": {"isolation_level": None, "check_same_thread": False},
             "poolclass": StaticPool,
         }
-    engine = create_engine(parsed, **options)
+    engine = create_engine(parsed, hide_parameters=True, **options)
     event.listen(engine, "connect", _set_pragmas)
     event.listen(engine, "begin", _begin)
     return Database(engine, None if in_memory else f"{parsed.database}.lock")
