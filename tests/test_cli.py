@@ -5,20 +5,25 @@ They run in this process, without a server. Data goes to standard output, talk t
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import socket
 import sqlite3
 import stat
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import ROOT
+from rich.console import Console
 from sandbox import PRIVATE, SECRETS, enrol, run, told
 
+from cli.asking import print_answer
 from cli.opening import migrate, prepare_sandbox, write_ledger_keys
 from ledger.identity.key import Algorithm, generate_signing_jwk, parse_jwks
+from ledger_client.errors import InvalidAnswer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -264,3 +269,30 @@ def test_audit_is_clean_until_an_entry_is_changed(sandbox: Path) -> None:
     assert damaged.exit_code == 1
     assert 1 in {one["index"] for one in json.loads(damaged.stdout)["findings"]}
     assert "entry 1: " in run(sandbox, "log", "audit").stdout
+
+
+def test_what_a_server_sent_is_printed_as_plain_text_or_refused() -> None:
+    console = Console(force_terminal=True, record=True, file=io.StringIO(), width=200)
+    answer: dict[str, Any] = {
+        "level": "LOW",
+        "score": 10,
+        "basis": "\x1b[2Jbasis",
+        "advice": {"action": "[link=https://evil.example]grant[/link]", "rule": "[/nope]"},
+        "reasons": [{"code": "X", "points": 10, "message": {"en": "\x1b]0;title\x07text"}}],
+        "ignored_links": [],
+    }
+    print_answer(console, answer)
+    shown = console.export_text()
+    assert "[link=https://evil.example]grant[/link] [/nope]" in shown
+    assert "[2Jbasis" in shown
+    assert "]0;titletext" in shown
+    for broken in ({}, answer | {"level": []}, answer | {"reasons": [1]}):
+        with pytest.raises(InvalidAnswer):
+            print_answer(console, broken)
+
+
+def test_serve_refuses_a_port_that_somebody_listens_on(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        refused = run(tmp_path / "x", "serve", "--port", str(taken.getsockname()[1]))
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "choose another --port" in refused.stderr

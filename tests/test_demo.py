@@ -148,7 +148,7 @@ def test_demonstration_fails_where_a_part_of_its_story_isn_t_true(tmp_path: Path
 def test_demonstration_touches_no_ledger_or_folder_that_isn_t_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "keys").mkdir(parents=True)
     (tmp_path / "demo" / "thesis.txt").write_text("mine")
     refused = run(tmp_path, "demo")
     assert (refused.exit_code, refused.stdout) == (2, "")
