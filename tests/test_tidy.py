@@ -39,7 +39,7 @@ RANDOMNESS = re.compile(r"(secrets|random|uuid|numpy\.random)(\..*)?|os\.(urando
 HTTP_NAMES = re.compile(r"(?i)(http_?status|http_?code|status_?code)")
 WEB_LIBRARIES = {"flask", "werkzeug", "http", "httpx"}
 # In pieces, so that this file keeps the rules that it states.
-REGISTRIES = [".".join(one) for one in (("pypi", "org"), ("pythonhosted", "org"), ("npmjs", "org"))]
+REGISTRIES = [f"{one}.org" for one in ("py" + "pi", "python" + "hosted", "npm" + "js")]
 MARKERS = re.compile("|".join(rf"\b{one}\b" for one in ("TO" + "DO", "FIX" + "ME", "X" * 3)))
 HOMES = re.compile(r"(?:/(?:home|root|Users)/|[A-Z]:\\+Users\\)[\w.-]")
 
