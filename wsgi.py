@@ -8,8 +8,5 @@ from ledger.rights.jurisdiction import parse_profiles
 settings = load_environment()
 profiles = parse_profiles(read_config("jurisdictions.toml"))
 ledger = open_ledger(settings.database_url, parse_keys(**settings.require_keys()), profiles)
-application = create_app(
-    ledger,
-    public_url=settings.public_url or ledger.issuer,
-    body_max_bytes=settings.body_max_bytes,
-)
+public_url = settings.public_url or ledger.issuer
+application = create_app(ledger, public_url=public_url, body_max_bytes=settings.body_max_bytes)

@@ -59,10 +59,10 @@ _TOKEN = "application/secevent+jwt"  # noqa: S105 - a media type
     refuse=render_set_error,
 )
 def create_event(ledger: Ledger, call: Call[bytes]) -> Answer:
-    """Report a confirmed incident, or retract one.
+    """Report a confirmed incident, change one, or say what overrides a link.
 
     The body is one compact Security Event Token (RFC 8417). An exact repeat is answered like the
-    first.
+    first. `Location` is given where the statement is about an incident.
     """
-    accepted = accept_event(ledger, call.body, call.now)
-    return Answer(202, headers={"Location": f"/v1/incidents/{accepted.incident_id}"})
+    incident_id = accept_event(ledger, call.body, call.now).incident_id
+    return Answer(202, headers={"Location": f"/v1/incidents/{incident_id}"} if incident_id else {})

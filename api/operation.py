@@ -7,6 +7,7 @@ web framework, so a view is a plain function of a ledger and a call.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -201,6 +202,7 @@ def parse_model(model: type[ModelT], raw: bytes) -> ModelT:
         raise SchemaViolation("The body doesn't fit its schema.", faults=faults) from None
 
 
+@cache
 def _member_names(model: type[BaseModel]) -> frozenset[str]:
     """Name every member that the schema knows: the only words of a pointer that may be told."""
     schema = model.model_json_schema()

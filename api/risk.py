@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BaseModel, Field, StringConstraints
 
 from api.operation import Reply, RequestModel, json_body, operation
-from api.rendering import render_json
+from api.rendering import JSON, render_json, render_text
 from ledger.assessing import (
     AssessmentRequest,
     Outcome,
@@ -326,7 +326,8 @@ def create_risk_assessment(ledger: Ledger, call: Call[RiskAssessmentRequest]) ->
         digest=call.digest,
     )
     answer = assess_risk(ledger, call.caller, request, call.now)
-    return render_json(answer, headers={"Location": f"/v1/risk-assessments/{answer['id']}"})
+    headers = {"Location": f"/v1/risk-assessments/{answer.id}"}
+    return render_text(answer.text, media_type=JSON, headers=headers)
 
 
 @operation(
@@ -340,7 +341,8 @@ def create_risk_assessment(ledger: Ledger, call: Call[RiskAssessmentRequest]) ->
 )
 def read_risk_assessment(ledger: Ledger, call: Call[None]) -> Answer:
     """Read one of your answers again."""
-    return render_json(find_assessment(ledger, call.caller, call.path["assessment_id"]))
+    found = find_assessment(ledger, call.caller, call.path["assessment_id"])
+    return render_text(found.text, media_type=JSON)
 
 
 @operation(

@@ -11,15 +11,15 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from cli.opening import as_member
+from cli.membership import as_member
 from ledger.errors import InvalidInput, InvalidToken
 from ledger.identity.token import EVENT_TYPE, read_key_id, sign_token
-from ledger.incident.incident import parse_event
+from ledger.incident.statement import parse_event
 from ledger.strict_json import parse_json
 from ledger_client.errors import InvalidAnswer
 
 if TYPE_CHECKING:
-    from cli.opening import Membership
+    from cli.membership import Membership
 
 _INPUT = click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True)
 

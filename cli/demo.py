@@ -13,7 +13,9 @@ from rich.console import Console
 
 from cli import stage
 from cli.asking import print_answer
-from cli.opening import ROOT, SANDBOX_ORIGIN, VKEY_FILE, prepare_sandbox, read_vkey
+from cli.checkout import ROOT
+from cli.membership import VKEY_FILE, read_vkey
+from cli.opening import SANDBOX_ORIGIN, prepare_sandbox
 from config.settings import KEYS_FOLDER, read_environment
 from ledger.errors import InvalidInput
 from ledger.identity.identifier import Binding, Bucket, Kind

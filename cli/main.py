@@ -9,24 +9,55 @@ from typing import Any
 import click
 
 from cli.asking import event, risk, token
-from cli.demo import demo
-from cli.members import key, platform
-from cli.serving import db, serve, worker
-from cli.verifying import log, receipt
-from config.settings import SettingsError
+from cli.checkout import is_checkout, load_operator
+from cli.errors import AskedWrongly
+from cli.keys import key
+from cli.verifying import receipt
 from ledger.errors import InvalidInput, LedgerCorrupt, LedgerError
 from ledger_client.errors import ExchangeError
 
 _BAD, _ASKED_WRONGLY = 1, 2
+# The operator's commands by the modules that hold them; a member's install lacks what they import.
+_OPERATOR = {
+    "db": "cli.serving",
+    "demo": "cli.demo",
+    "log": "cli.auditing",
+    "platform": "cli.members",
+    "serve": "cli.serving",
+    "worker": "cli.serving",
+}
 
 
 class _Door(click.Group):
-    """A group that ends with one sentence where the ledger refuses, never with a traceback."""
+    """A group that ends with one sentence where the ledger refuses, never with a traceback.
+
+    It imports the operator's commands when they are asked for, and lists them in a checkout alone.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *(_OPERATOR if is_checkout() else ())])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _OPERATOR:
+            return super().get_command(ctx, cmd_name)
+        module = load_operator(_OPERATOR[cmd_name], f"bcl {cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand as error:  # which would suggest the member's commands alone
+            raise click.NoSuchCommand(
+                error.command_name, possibilities=self.list_commands(ctx), ctx=ctx
+            ) from error
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
         try:
             return super().invoke(ctx)
-        except (SettingsError, InvalidInput) as error:
+        except (AskedWrongly, InvalidInput) as error:
             _end(error, _ASKED_WRONGLY)
         except (LedgerError, LedgerCorrupt, ExchangeError) as error:
             _end(error, _BAD)
@@ -61,5 +92,5 @@ def main(context: click.Context, folder: Path) -> None:
     context.obj = folder
 
 
-for one in (serve, worker, db, key, token, platform, event, risk, log, receipt, demo):
+for one in (key, token, event, risk, receipt):
     main.add_command(one)

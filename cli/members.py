@@ -1,17 +1,18 @@
-"""Keys and members: `key new`, `platform enrol`, `platform list`, `platform suspend`."""
+"""Who may report and ask: `platform enrol`, `list`, `suspend`, `add-key`, `revoke-key`."""
 
 from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 from rich.table import Table
 
 from cli import clock
-from cli.opening import FILE, open_own_ledger, write_ledger_keys, write_secret
+from cli.membership import FILE
+from cli.opening import open_own_ledger
 from ledger.enrolling import (
     enrol_platform,
     list_platforms,
@@ -20,47 +21,13 @@ from ledger.enrolling import (
     suspend_platform,
 )
 from ledger.errors import InvalidInput
-from ledger.identity.key import (
-    Algorithm,
-    encode_base64url,
-    generate_signing_jwk,
-    parse_jwk,
-    parse_jwks,
-    public_jwk,
-)
+from ledger.identity.key import encode_base64url, parse_jwks
 from ledger.identity.platform import SCOPES
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 _WIDTH_PIPED = 1000  # columns, so that every platform has one line
-
-
-@click.group()
-def key() -> None:
-    """Generate keys."""
-
-
-@key.command("new")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option(
-    "--algorithm",
-    type=click.Choice([one.value for one in Algorithm]),
-    default=Algorithm.ED25519.value,
-    show_default=True,
-)
-@click.option("--ledger", is_flag=True, help="Make FILE a folder with the six secrets of a ledger.")
-def new(file: Path, algorithm: str, ledger: bool) -> None:
-    """Generate a platform's signing key: private to FILE, public to standard output."""
-    if ledger:
-        if file.exists():
-            raise InvalidInput("The folder exists already; secrets are never overwritten.")
-        write_ledger_keys(file)
-        for path in sorted(file.resolve().iterdir()):
-            click.echo(f"BCL_{path.name.upper()}_FILE={path}")
-        return
-    private = generate_signing_jwk(Algorithm(algorithm))
-    write_secret(file, json.dumps(private))
-    kid, signs, public = parse_jwk(public_jwk(private))
-    described = {**public, "kid": kid, "alg": signs.value, "use": "sig"}
-    click.echo(json.dumps({"keys": [described]}, indent=2))
 
 
 @click.group()
@@ -72,7 +39,14 @@ def platform() -> None:
 @click.option("--id", "uri", required=True, metavar="URL", help="Its name: an https URL.")
 @click.option("--name", required=True, help="What people call it.")
 @click.option("--group", required=True, help="Its corporate group; a group counts once.")
-@click.option("--jurisdiction", "jurisdictions", required=True, multiple=True, metavar="CODE")
+@click.option(
+    "--jurisdiction",
+    "jurisdictions",
+    required=True,
+    multiple=True,
+    metavar="CODE",
+    help="Whose law its incidents may fall under; may be repeated.",
+)
 @click.option(
     "--jwks",
     required=True,
@@ -161,7 +135,7 @@ def list_members(folder: Path, as_json: bool) -> None:
 @click.argument("uri", metavar="URL")
 @click.pass_obj
 def suspend(folder: Path, uri: str) -> None:
-    """Suspend a platform: it can neither report nor ask. The log says so."""
+    """Suspend a platform: it can neither report nor ask, and nothing undoes it. The log says so."""
     with open_own_ledger(folder, to_write=True) as ledger:
         suspend_platform(ledger, uri, clock.now())
     click.echo(json.dumps({"id": uri, "state": "suspended"}))

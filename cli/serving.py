@@ -9,13 +9,16 @@ import signal
 import socket
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 from cli import clock
+from cli.checkout import ROOT
+from cli.membership import read_vkey
 from cli.opening import (
-    ROOT,
     SANDBOX_ORIGIN,
     found_ledger,
     list_jurisdictions,
@@ -23,15 +26,32 @@ from cli.opening import (
     open_own_ledger,
     open_with,
     prepare_sandbox,
-    read_vkey,
+    read_keys,
+    read_settings,
 )
-from config.settings import Settings, load_environment, read_environment
+from config.settings import read_environment
 from ledger.activating import activate_due
 from ledger.checking import check_ready
 from ledger.errors import InvalidInput, LedgerUnavailable
 from ledger.sequencing import sequence
 
+if TYPE_CHECKING:
+    from config.settings import Settings
+
 _THREADS_EMBEDDED, _THREADS = 1, 4
+_SHOP = "https://shop.example"
+# The smallest question: an account without identifiers, and an order's commitment made up.
+_QUESTION = {
+    "subject": {
+        "format": "aliases",
+        "identifiers": [{"format": "iss_sub", "iss": _SHOP, "sub": "buyer-1"}],
+    },
+    "context": {
+        "purpose": "refund_only_claim",
+        "order_commitment": f"hmac-sha-256:{'A' * 43}",
+        "bindings": {},
+    },
+}
 
 
 @click.command()
@@ -43,13 +63,13 @@ def serve(folder: Path, host: str | None, port: int | None) -> None:
 
     Ends like the server does. On SQLite one thread answers, in the order of arrival.
     """
-    settings = load_environment(folder)
+    settings = read_settings(folder)
     in_sandbox = not settings.log_key or settings.development_keys
     if in_sandbox and settings.env == "production":
-        settings.require_keys()
+        read_keys(settings)
     if in_sandbox:
         prepare_sandbox(folder)
-        settings = load_environment(folder)
+        settings = read_settings(folder)
     with open_own_ledger(folder, to_write=True):
         pass  # it is ready: under keys that aren't its own nothing is served
     host, port = host or settings.host, port or settings.port
@@ -98,26 +118,42 @@ def _introduce(folder: Path, url: str) -> None:
     talk = Console(stderr=True, highlight=False)
     bcl = "./bcl" if Path.cwd() == ROOT else shlex.quote(str(ROOT / "bcl"))
     bcl += "" if folder == Path("var") else f" --folder {shlex.quote(str(folder))}"
-    talk.print(f"[bold]Sandbox ledger[/] {SANDBOX_ORIGIN} in {folder}/ [dim](no real people)[/]")
-    talk.print(f"  server     {url}   description {url}/docs", soft_wrap=True)
-    talk.print(f"  log key    {read_vkey(folder)}", soft_wrap=True)
-    talk.print("[bold]To try[/], in another terminal:")
-    talk.print(f"  curl -s {url}/log/checkpoint", soft_wrap=True)
-    talk.print(f"  {bcl} key new {folder}/shop.jwk > {folder}/shop.jwks", soft_wrap=True)
-    talk.print(
-        f"  {bcl} platform enrol --id https://shop.example --name Shop --group shop "
-        f"--jurisdiction SANDBOX --jwks {folder}/shop.jwks --scope risk:read "
-        "--scope incidents:read",
-        soft_wrap=True,
+    lines = (
+        Text.assemble(
+            ("Sandbox ledger", "bold"),
+            f" {SANDBOX_ORIGIN} in {folder}/ ",
+            ("(no real people)", "dim"),
+        ),
+        Text(f"  server     {url}   description {url}/docs"),
+        Text(f"  log key    {read_vkey(folder)}"),
+        Text.assemble(("To try", "bold"), ", in another terminal:"),
+        *(Text(f"  {line}") for line in _list_trials(bcl, folder, url)),
+        Text.assemble(
+            f"  {bcl} worker   ",
+            ("# runs on: lets held reports count once their window has passed", "dim"),
+        ),
     )
-    talk.print(
-        f"  {bcl} token issue --id https://shop.example --key {folder}/shop.jwk --url {url}",
-        soft_wrap=True,
-    )
-    talk.print(
-        f"  {bcl} worker   [dim]# runs on: lets held reports count once their window has passed[/]",
-        soft_wrap=True,
-    )
+    for line in lines:  # none of which may be broken: they are copied into a shell
+        talk.print(line, soft_wrap=True)
+
+
+def _list_trials(bcl: str, folder: Path, url: str) -> list[str]:
+    """List the lines of shell that become a member and ask one question, in order."""
+    private, public = (shlex.quote(str(folder / name)) for name in ("shop.jwk", "shop.jwks"))
+    body = shlex.quote(json.dumps(_QUESTION, separators=(",", ":")))
+    return [
+        f"curl -s {url}/log/checkpoint",
+        f"{bcl} key new {private} > {public}",
+        (
+            f"{bcl} platform enrol --id {_SHOP} --name Shop --group shop --jurisdiction SANDBOX "
+            f"--jwks {public} --scope risk:read --scope incidents:read"
+        ),
+        f"TOKEN=$({bcl} token issue --id {_SHOP} --key {private} --url {url})",
+        (
+            f"curl -s {url}/v1/risk-assessments -H 'Content-Type: application/json' "
+            f'-H "Authorization: Bearer $TOKEN" -d {body}'
+        ),
+    ]
 
 
 @click.command()
@@ -128,7 +164,7 @@ def worker(folder: Path, once: bool) -> None:
 
     On SQLite statements are sequenced as they are accepted; the clock's work is left.
     """
-    interval = load_environment(folder).sequence_interval_seconds
+    interval = read_settings(folder).sequence_interval_seconds
     stopping: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _frame: stopping.append(received))
@@ -164,8 +200,8 @@ def upgrade(folder: Path, origin: str | None, jurisdiction: str | None) -> None:
 
     Prints what the ledger is. Repeating it changes nothing.
     """
-    settings = load_environment(folder)
-    settings.require_keys()
+    settings = read_settings(folder)
+    read_keys(settings)
     if (origin is None) != (jurisdiction is None):
         raise InvalidInput("A ledger is created from an --origin and a --jurisdiction.")
     if jurisdiction is not None and jurisdiction not in list_jurisdictions():

@@ -23,7 +23,9 @@ import httpx
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cli import clock
-from cli.opening import ROOT, open_own_ledger, write_secret
+from cli.checkout import ROOT
+from cli.membership import write_secret
+from cli.opening import open_own_ledger
 from config.settings import environment_with
 from ledger.enrolling import enrol_platform
 from ledger.identity.identifier import (

@@ -20,14 +20,15 @@ from ledger.errors import (
     OrderConflict,
     UnknownAssessment,
 )
-from ledger.graph.neighbourhood import Presented, build_neighbourhood
+from ledger.graph.link import Presented
+from ledger.graph.neighbourhood import build_neighbourhood
 from ledger.identity.identifier import account_key, check_epoch, lookup_key
 from ledger.identity.platform import require_scope
-from ledger.ledger import mint_id
+from ledger.ledger import learn_policy, mint_id
 from ledger.risk.advice import advise
 from ledger.risk.answer import render_answer
 from ledger.risk.score import score_neighbourhood
-from ledger.store import assessments
+from ledger.store import assessments, ledgers
 from ledger.store.assessments import StoredAssessment, StoredOutcome
 from ledger.store.engine import begin_read, begin_write
 
@@ -39,10 +40,10 @@ if TYPE_CHECKING:
     from ledger.incident.incident import Money
     from ledger.ledger import Ledger
     from ledger.risk.advice import Purpose
-    from ledger.risk.score import RiskScore
 
 VALID_FOR = timedelta(minutes=10)
-_CLAIM_BYTES = 34
+_CLAIM_BYTES = 35
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,14 @@ class AssessmentRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenAnswer:
+    """An answer as it is recorded and given: its id and its JSON text, byte for byte."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What the platform did after an answer: feedback, never evidence."""
 
@@ -76,7 +85,7 @@ class Outcome:
 
 def assess_risk(
     ledger: Ledger, caller: Caller, request: AssessmentRequest, assessed_at: datetime
-) -> dict[str, object]:
+) -> GivenAnswer:
     """Assess a buyer account of the caller's and record the answer before giving it.
 
     *Raises*: NotOffered where the jurisdiction lets the ledger answer no score, InvalidIssuer
@@ -93,7 +102,6 @@ def assess_risk(
         check_epoch(claim.identifier, sandbox=ledger.sandbox)
     account = account_key(ledger.keys.index_key, request.account)
     presented = _present(ledger, request)
-    keys = sorted(one.key for one in presented)
     identifiers = b"".join(sorted(_bind_claim(one) for one in presented))
     with begin_write(ledger.database, autocommit=True) as connection:
         if request.idempotency_key is not None:
@@ -102,17 +110,28 @@ def assess_risk(
             )
             if repeated is not None:
                 return _repeat(repeated, request)
-        evidence = assessments.read_evidence(connection, (account, *keys))
+        keys = (account, *[one.key for one in presented])
+        evidence = assessments.read_evidence(connection, keys)
+        version = evidence.policy_version
+        if version not in ledger.policies:
+            learn_policy(ledger, version, ledgers.find_policy(connection, version))
+        policy = ledger.policies[version]
         neighbourhood = build_neighbourhood(
             account,
             platform.group,
             presented,
-            evidence.postings,
-            evidence.multiplicities,
-            ledger.policy.kinds,
+            evidence,
+            policy.kinds,
         )
-        score = score_neighbourhood(neighbourhood, ledger.policy, assessed_at.date())
-        answer = _render(ledger, request, score, evidence.log_size, assessed_at)
+        score = score_neighbourhood(neighbourhood, policy, assessed_at.date())
+        answer = {
+            "id": mint_id("ra_", assessed_at),
+            "assessed_at": _text(assessed_at),
+            "valid_until": _text(assessed_at + VALID_FOR),
+            **render_answer(score, advise(score, request.purpose, policy), policy),
+            "log": {"size": evidence.log_size, "origin": ledger.origin},
+            "client_reference": request.client_reference,
+        }
         new = StoredAssessment(
             id=str(answer["id"]),
             platform=platform.id,
@@ -122,9 +141,9 @@ def assess_risk(
             account=account,
             identifiers=identifiers,
             log_size=evidence.log_size,
-            policy_version=ledger.policy.version,
+            policy_version=policy.version,
             score=score.score,
-            answer=json.dumps(answer, ensure_ascii=False, separators=(",", ":")),
+            answer=_COMPACT(answer),
             idempotency_key=request.idempotency_key,
             request_hash=request.digest,
         )
@@ -135,33 +154,19 @@ def assess_risk(
             check_order(bound, account, identifiers)
             assessments.widen_order(connection, platform.id, new.order_commitment, identifiers)
             assessments.insert_assessment(connection, new)
-    return answer
+    return GivenAnswer(new.id, new.answer)
 
 
 def _present(ledger: Ledger, request: AssessmentRequest) -> tuple[Presented, ...]:
     return tuple(
         Presented(
             key=lookup_key(ledger.keys.index_key, claim.identifier),
-            kind=claim.identifier.kind,
-            binding=claim.binding,
-            bucket=claim.accounts_here,
+            kind=claim.identifier.kind.code,
+            binding=claim.binding.code,
+            bucket=claim.accounts_here.code,
         )
         for claim in request.identifiers
     )
-
-
-def _render(
-    ledger: Ledger, request: AssessmentRequest, score: RiskScore, log_size: int, at: datetime
-) -> dict[str, object]:
-    advice = advise(score, request.purpose, ledger.policy)
-    return {
-        "id": mint_id("ra_", at),
-        "assessed_at": _text(at),
-        "valid_until": _text(at + VALID_FOR),
-        **render_answer(score, advice, ledger.policy),
-        "log": {"size": log_size, "origin": ledger.origin},
-        "client_reference": request.client_reference,
-    }
 
 
 def check_order(bound: tuple[bytes, bytes], account: bytes, identifiers: bytes) -> None:
@@ -177,11 +182,11 @@ def check_order(bound: tuple[bytes, bytes], account: bytes, identifiers: bytes) 
 
 
 def _bind_claim(one: Presented) -> bytes:
-    """Give what an order is bound to: an identifier, how it is bound, on how many accounts.
+    """Give what an order is bound to: an identifier, its kind, its binding, on how many accounts.
 
     If these could change from question to question, each identifier's own points would show.
     """
-    return one.key + bytes([one.binding.code, one.bucket.code])
+    return one.key + bytes([one.kind, one.binding, one.bucket])
 
 
 def _split(identifiers: bytes) -> set[bytes]:
@@ -193,20 +198,20 @@ def _text(instant: datetime) -> str:
     return instant.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _repeat(earlier: StoredAssessment, request: AssessmentRequest) -> dict[str, object]:
+def _repeat(earlier: StoredAssessment, request: AssessmentRequest) -> GivenAnswer:
     if not hmac.compare_digest(earlier.request_hash, request.digest):
         raise IdempotencyKeyReused("The Idempotency-Key was used for another request.")
-    return dict(json.loads(earlier.answer))
+    return GivenAnswer(earlier.id, earlier.answer)
 
 
-def find_assessment(ledger: Ledger, caller: Caller, assessment_id: str) -> dict[str, object]:
+def find_assessment(ledger: Ledger, caller: Caller, assessment_id: str) -> GivenAnswer:
     """Give one of the caller's own answers again, exactly. *Raises*: UnknownAssessment."""
     require_scope(caller, "risk:read")
     with begin_read(ledger.database) as connection:
         found = assessments.find_assessment(connection, caller.platform.id, assessment_id)
     if found is None:
         raise UnknownAssessment("No assessment of yours has this id.")
-    return dict(json.loads(found.answer))
+    return GivenAnswer(found.id, found.answer)
 
 
 def record_outcome(

@@ -10,29 +10,30 @@ see what no statement says (names of members, who asked), nor that the whole log
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import groupby
-from operator import itemgetter
 from typing import TYPE_CHECKING, TypeAlias
 
+from ledger.deriving import open_event
 from ledger.errors import LedgerCorrupt, LedgerError
 from ledger.identity.key import KeyState
 from ledger.identity.platform import PlatformState
 from ledger.identity.standing import Standing, apply_change, describe_standing
 from ledger.identity.token import EVENT_AGE_MAX, check_age, verify_event_token
-from ledger.incident.incident import (
-    IncidentReport,
+from ledger.incident.incident import IncidentReport
+from ledger.incident.statement import (
+    Change,
     LedgerStatement,
-    Retraction,
+    Statement,
     parse_event,
     parse_ledger_statement,
 )
+from ledger.judging import op_of
 from ledger.ledger import check_minted
 from ledger.log.checkpoint import open_checkpoint
 from ledger.log.leaf import Op, parse_leaf
 from ledger.log.merkle import EMPTY_ROOT, extend_frontier, frontier_root, leaf_hash
 from ledger.rights.notice import activates_at
-from ledger.sequencing import open_event, sequence_pending
-from ledger.store import entries, incidents, ledgers, platforms, postings, scratch
+from ledger.sequencing import sequence_pending
+from ledger.store import entries, incidents, ledgers, overrides, platforms, postings, scratch
 from ledger.store.engine import begin_read, begin_write
 from ledger.store.entries import LogState
 
@@ -59,7 +60,7 @@ _UNDERIVABLE = frozenset(
         "statement-missing",
     }
 )
-Statement: TypeAlias = IncidentReport | Retraction | LedgerStatement
+Audited: TypeAlias = Statement | LedgerStatement
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ def audit_ledger(ledger: Ledger, on_progress: Callable[[int, int], None]) -> Aud
         except LedgerCorrupt as alarm:
             return AuditReport(0, (Finding(None, "row-unreadable", str(alarm)),))
         findings = _examine_rows(snapshot) + _examine_checkpoints(ledger, snapshot)
-        statements: list[tuple[StoredEvent, Statement]] = []
+        statements: list[tuple[StoredEvent, Audited]] = []
         for done, event in enumerate(snapshot.events, 1):
             opened = _open_statement(ledger, event, snapshot)
             if isinstance(opened, Finding):
@@ -168,8 +169,9 @@ def _examine_rows(snapshot: _Snapshot) -> list[Finding]:
     ]
     hashes = [leaf_hash(entry) for entry, _ in snapshot.rows.values()]
     frontier = extend_frontier(0, b"", hashes)
-    derived = LogState(len(hashes), frontier_root(len(hashes), frontier), frontier)
-    if derived != snapshot.state:
+    derived = (len(hashes), frontier_root(len(hashes), frontier), frontier)
+    state = snapshot.state
+    if derived != (state.size, state.root, state.frontier):
         findings.append(Finding(None, "log-state", "The log's state isn't that of its entries."))
     return findings
 
@@ -198,7 +200,7 @@ def _examine_checkpoints(ledger: Ledger, snapshot: _Snapshot) -> list[Finding]:
     return findings
 
 
-def _open_statement(ledger: Ledger, event: StoredEvent, snapshot: _Snapshot) -> Statement | Finding:
+def _open_statement(ledger: Ledger, event: StoredEvent, snapshot: _Snapshot) -> Audited | Finding:
     """Unseal one statement, verify that its platform signed it, and parse it."""
     index = event.entry_index
     key = snapshot.keys.get(event.kid)
@@ -234,7 +236,7 @@ _OWN_OPS = {
 
 
 def _examine_filing(
-    ledger: Ledger, event: StoredEvent, statement: Statement, snapshot: _Snapshot
+    ledger: Ledger, event: StoredEvent, statement: Audited, snapshot: _Snapshot
 ) -> list[Finding]:
     """Check that the row of a statement says what the statement says."""
     row = (event.op, event.jti, event.txn, event.incident, event.response_until, event.active_from)
@@ -249,7 +251,7 @@ def _examine_filing(
 
 
 def _file_anew(
-    ledger: Ledger, event: StoredEvent, statement: Statement, snapshot: _Snapshot
+    ledger: Ledger, event: StoredEvent, statement: Audited, snapshot: _Snapshot
 ) -> tuple[object, ...]:
     """Give the row of a statement as the statement makes it. *Raises*: LedgerCorrupt."""
     at = event.received_at
@@ -261,9 +263,11 @@ def _file_anew(
         active_from = activates_at(statement, ledger.jurisdiction, received_at=at) or at
         op = Op.INCIDENT_CONFIRMED
         return op, statement.jti, statement.txn, event.incident, until, active_from
-    if isinstance(statement, Retraction):
-        incident = _find_incident(snapshot, event, event.platform, statement.incident_jti)
-        return Op.RETRACTED, statement.jti, None, incident, None, None
+    if not isinstance(statement, LedgerStatement):
+        incident = ""
+        if isinstance(statement, Change):
+            incident = _find_incident(snapshot, event, event.platform, statement.incident_jti)
+        return op_of(statement), statement.jti, None, incident, None, None
     check_minted(statement.jti, at)
     incident = statement.subject
     if statement.name == "incident-activated":
@@ -285,7 +289,7 @@ def _find_incident(
 
 
 def _compare_members(
-    ledger: Ledger, statements: list[tuple[StoredEvent, Statement]], snapshot: _Snapshot
+    ledger: Ledger, statements: list[tuple[StoredEvent, Audited]], snapshot: _Snapshot
 ) -> list[Finding]:
     """Compare members and their keys with what the statements about them say."""
     said: dict[str, Standing] = {}
@@ -322,7 +326,7 @@ def _describe_itself(ledger: Ledger, born_at: datetime) -> Standing:
 
 
 def _compare_policies(
-    statements: list[tuple[StoredEvent, Statement]], snapshot: _Snapshot
+    statements: list[tuple[StoredEvent, Audited]], snapshot: _Snapshot
 ) -> list[Finding]:
     """Compare the policies with those that were published."""
     said: dict[object, tuple[int | None, object]] = dict.fromkeys(snapshot.policies, (None, None))
@@ -341,22 +345,20 @@ def _compare_policies(
 def _compare_derived(ledger: Ledger, connection: Connection, snapshot: _Snapshot) -> list[Finding]:
     """Sequence every statement again in an empty database and compare all that follows."""
     with scratch.open_scratch() as empty, begin_write(empty) as derived:
+        findings = []
         scratch.copy_platforms(connection, derived)
         entries.insert_state(derived, LogState(0, EMPTY_ROOT, b""))
-        versions = [parse_leaf(entry).policy_version for entry, _ in snapshot.rows.values()]
-        sequenced = zip(versions, snapshot.events, strict=False)  # without those that are pending
-        for version, run in groupby(sequenced, itemgetter(0)):
-            if version not in ledger.policies:
-                return [Finding(None, "policy-missing", "A policy version isn't stored.")]
-            deriving = replace(ledger, database=empty, policy=ledger.policies[version])
-            try:
-                for _, event in run:
-                    entries.insert_event(derived, event)
-                while sequence_pending(deriving, derived, _BATCH):
-                    pass
-            except (LedgerError, LedgerCorrupt):
-                return [Finding(None, "underivable", "The statements can't be applied again.")]
-        findings = [
+        deriving = replace(ledger, database=empty)
+        try:
+            for event in snapshot.events[: snapshot.state.size]:  # without those that are pending
+                entries.insert_event(derived, event)
+            while sequence_pending(deriving, derived, _BATCH):
+                pass
+        except (LedgerError, LedgerCorrupt):
+            return [Finding(None, "underivable", "The statements can't be applied again.")]
+        if entries.read_state(derived).policy_version != snapshot.state.policy_version:
+            findings.append(Finding(None, "log-state", "Another policy is in force."))
+        findings += [
             Finding(index, "entry-differs", "The entry isn't what its statement makes it.")
             for index, entry, _ in entries.stream_entries(derived)
             if snapshot.rows[index][0] != entry
@@ -381,10 +383,15 @@ def _compare_incidents(stored: Connection, derived: Connection) -> list[Finding]
 
 
 def _compare_index(stored: Connection, derived: Connection) -> list[Finding]:
-    kept = set(postings.stream_index(stored))
-    again = set(postings.stream_index(derived))
-    differing = kept ^ again
-    findings = []
+    differing = set(postings.stream_index(stored)) ^ set(postings.stream_index(derived))
+    overriding = set(overrides.stream_overrides(stored)) ^ set(overrides.stream_overrides(derived))
+    findings = [
+        Finding(index, "override-differs", "What overrides links isn't as the entries make it.")
+        for index in sorted({row[0] for row in overriding if row[0] is not None})
+    ]
+    if any(row[0] is None for row in overriding):
+        detail = "How often a reporter was right isn't as the entries make it."
+        findings.append(Finding(None, "reliability-differs", detail))
     for key in sorted({row[1] if isinstance(row[1], bytes) else b"" for row in differing}):
         named: Iterable[int | None] = (
             postings.find_token_incidents(derived, key)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ledger.deriving import read_report
 from ledger.errors import LedgerCorrupt, LedgerError
 from ledger.identity.identifier import account_key
-from ledger.identity.token import payload_of
-from ledger.incident.incident import parse_event
 from ledger.log.checkpoint import open_checkpoint
 from ledger.privacy.sealing import unseal
-from ledger.sequencing import open_event, tag_key_context
+from ledger.sequencing import tag_key_context
 from ledger.store import entries, incidents, platforms
 from ledger.store.engine import begin_read
 
@@ -63,6 +62,6 @@ def _check_keys(ledger: Ledger, connection: Connection) -> None:
     event = entries.find_entry_event(connection, index)
     if event is None:
         raise LedgerCorrupt("An incident has no report.")
-    report = parse_event(payload_of(open_event(ledger, event)))
+    report = read_report(ledger, event)
     if account_key(ledger.keys.index_key, report.account) != key:
         raise LedgerCorrupt("The index key isn't this ledger's.")

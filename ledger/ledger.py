@@ -48,14 +48,18 @@ class LedgerKeys:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """One ledger. `issuer` is the audience of every event and the issuer of what it signs."""
+    """One ledger. `issuer` is the audience of every event and the issuer of what it signs.
+
+    *Shape*: `policies` grows where another process publishes one; `policy` is the newest when the
+    ledger was opened. Which is in force is the log's to say.
+    """
 
     origin: str
     jurisdiction: JurisdictionProfile
     sandbox: bool
     database: Database = field(repr=False)
     keys: LedgerKeys = field(repr=False)
-    policies: Mapping[int, RiskPolicy] = field(repr=False)
+    policies: dict[int, RiskPolicy] = field(repr=False)
     policy: RiskPolicy = field(repr=False)
     signer: NoteSigner = field(repr=False)
     verifier: NoteVerifier = field(repr=False)
@@ -188,6 +192,16 @@ def _read_ledger(
         origin=stored.origin,
         policies=policies,
     )
+
+
+def learn_policy(ledger: Ledger, version: int, body: str | None) -> None:
+    """Keep a policy that another process published since the ledger was opened.
+
+    *Raises*: LedgerCorrupt where it isn't stored.
+    """
+    if body is None:
+        raise LedgerCorrupt("A policy that is in force is missing.")
+    ledger.policies[version] = parse_policy(body)
 
 
 def _milliseconds(at: datetime) -> int:

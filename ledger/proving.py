@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ledger.deriving import open_event
 from ledger.errors import LedgerCorrupt, LedgerError, ReceiptUnpublished, UnknownIncident
 from ledger.identity.platform import require_scope
 from ledger.log.merkle import inclusion_proof
 from ledger.log.receipt import Receipt, render_receipt, verify_receipt
-from ledger.sequencing import open_event
 from ledger.store import entries
 from ledger.store.engine import begin_read
 

@@ -11,17 +11,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ledger.deriving import open_event
 from ledger.errors import (
     CaseReported,
     EventIdReused,
-    EventRefused,
-    IncidentClosed,
     IncidentNotReported,
     InvalidKey,
     PlatformSuspended,
     UnknownIncident,
 )
-from ledger.identity.identifier import check_epoch
 from ledger.identity.platform import PlatformState, require_scope
 from ledger.identity.token import (
     ACKNOWLEDGEMENT_TYPE,
@@ -34,19 +32,17 @@ from ledger.identity.token import (
     sign_token,
     verify_event_token,
 )
-from ledger.incident.incident import IncidentReport, parse_event
-from ledger.incident.lifecycle import next_state
-from ledger.incident.proof_standard import judge_report
+from ledger.incident.incident import IncidentReport
+from ledger.incident.statement import Change, Marking, parse_event
+from ledger.judging import judge_change, judge_link, judge_new_report, op_of
 from ledger.ledger import mint_id
 from ledger.log.leaf import Op, commit
-from ledger.rights.notice import activates_at, check_filing
+from ledger.rights.notice import activates_at
 from ledger.sequencing import (
     draft_event,
     draft_own_statement,
-    open_event,
     publish_checkpoint,
     sequence_pending,
-    weigh_report,
 )
 from ledger.store import entries, incidents, platforms
 from ledger.store.engine import begin_read, begin_write
@@ -55,19 +51,20 @@ from ledger.store.entries import StoredEvent
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from ledger.identity.key import PlatformKey
     from ledger.identity.platform import Caller, Platform
-    from ledger.incident.incident import Retraction
+    from ledger.identity.token import VerifiedToken
+    from ledger.incident.statement import Statement
     from ledger.ledger import Ledger
-    from ledger.store.incidents import StoredIncident
 
 SEQUENCED_WITHIN_SECONDS = 60  # the promise in every acknowledgement
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """An accepted statement: the incident that it is about, and whether it was a repeat."""
+    """An accepted statement: the incident that it is about, if any, and whether it was a repeat."""
 
-    incident_id: str
+    incident_id: str | None
     repeated: bool
 
 
@@ -85,6 +82,15 @@ class IncidentView:
     acknowledgement: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """How a statement came: under which key, in which exact bytes, when."""
+
+    kid: str
+    token: bytes
+    received_at: datetime
+
+
 def accept_event(ledger: Ledger, token: bytes, received_at: datetime) -> Accepted:
     """Judge one signed statement and keep it.
 
@@ -95,15 +101,8 @@ def accept_event(ledger: Ledger, token: bytes, received_at: datetime) -> Accepte
     kid = read_key_id(token, typ=EVENT_TYPE)
     with begin_read(ledger.database) as connection:
         found = platforms.find_key(connection, kid)
-    if found is None or found[1].id == platforms.LEDGER_PLATFORM:
-        raise InvalidKey("No platform is enrolled with this key.")
-    key, platform = found
     # Only who signed with an enrolled key gets as far as the writers' queue.
-    verified = verify_event_token(
-        token, key, issuer=platform.uri, audience=ledger.issuer, received_at=received_at
-    )
-    if platform.state is not PlatformState.ACTIVE:
-        raise PlatformSuspended("The platform is suspended.")
+    platform, verified = _verify(ledger, found, token, received_at)
     jti = str(verified.claims["jti"])
     with begin_write(ledger.database) as connection:
         earlier = entries.find_event(connection, platform.id, jti)
@@ -111,38 +110,34 @@ def accept_event(ledger: Ledger, token: bytes, received_at: datetime) -> Accepte
             return _answer_repeat(ledger, earlier, verified.payload)
         check_age(verified.claims, received_at=received_at, age_max=EVENT_AGE_MAX)
         statement = parse_event(verified.payload)
+        said = _Said(kid, token, received_at)
         if isinstance(statement, IncidentReport):
-            _judge_report(ledger, statement, platform, received_at)
-            if entries.find_case(connection, platform.id, statement.txn) is not None:
-                # By this very statement, where it was accepted since we looked.
-                earlier = entries.find_event(connection, platform.id, jti)
-                if earlier is not None:
-                    return _answer_repeat(ledger, earlier, verified.payload)
+            judge_new_report(ledger, statement, platform, received_at)
+            is_reported = entries.find_case(connection, platform.id, statement.txn) is not None
+            # By this very statement, where it was accepted since we looked.
+            earlier = entries.find_event(connection, platform.id, jti) if is_reported else None
+            if is_reported and earlier is None:
                 raise CaseReported("This case was reported already.")
-            drafts = _draft_report(ledger, statement, platform, kid, token, received_at)
-        else:
+            drafts = _draft_report(ledger, statement, platform, said)
+        elif isinstance(statement, Change):
             reported = entries.find_event(connection, platform.id, statement.incident_jti)
             if reported is None or Op(reported.op) is not Op.INCIDENT_CONFIRMED:
                 raise IncidentNotReported("The event names no incident of this platform.")
             entries.lock_event(connection, reported.id)
             # Whoever held the lock may have accepted this very statement.
             earlier = entries.find_event(connection, platform.id, jti)
-            if earlier is not None:
-                return _answer_repeat(ledger, earlier, verified.payload)
-            known = incidents.find_incident(connection, reported.incident)
-            history = entries.select_incident_events(connection, reported.incident)
-            _judge_retraction(ledger, statement, reported, history, known)
-            drafts = [
-                _draft_event(
-                    ledger,
-                    statement,
-                    platform,
-                    reported.incident,
-                    kid=kid,
-                    token=token,
-                    received_at=received_at,
-                )
-            ]
+            if earlier is None:
+                known = incidents.find_incident(connection, reported.incident)
+                history = entries.select_incident_events(connection, reported.incident)
+                judge_change(ledger, statement, platform, history, known, received_at)
+            drafts = [_draft_event(ledger, statement, platform, reported.incident, said)]
+        else:
+            named = statement.incident_jtis if isinstance(statement, Marking) else ()
+            reports = {one: entries.find_event(connection, platform.id, one) for one in named}
+            judge_link(ledger, statement, reports)
+            drafts = [_draft_event(ledger, statement, platform, "", said)]
+        if earlier is not None:
+            return _answer_repeat(ledger, earlier, verified.payload)
         for draft in drafts:
             entries.insert_event(connection, draft)
         if ledger.database.embedded:
@@ -151,7 +146,25 @@ def accept_event(ledger: Ledger, token: bytes, received_at: datetime) -> Accepte
     # now is published with the next one.
     if ledger.database.embedded:
         publish_checkpoint(ledger, received_at)
-    return Accepted(drafts[0].incident, repeated=False)
+    return Accepted(drafts[0].incident or None, repeated=False)
+
+
+def _verify(
+    ledger: Ledger,
+    found: tuple[PlatformKey, Platform] | None,
+    token: bytes,
+    received_at: datetime,
+) -> tuple[Platform, VerifiedToken]:
+    """Verify a statement's signature and who made it. *Raises*: as `accept_event`."""
+    if found is None or found[1].id == platforms.LEDGER_PLATFORM:
+        raise InvalidKey("No platform is enrolled with this key.")
+    key, platform = found
+    verified = verify_event_token(
+        token, key, issuer=platform.uri, audience=ledger.issuer, received_at=received_at
+    )
+    if platform.state is not PlatformState.ACTIVE:
+        raise PlatformSuspended("The platform is suspended.")
+    return platform, verified
 
 
 def _answer_repeat(ledger: Ledger, earlier: StoredEvent, payload: bytes) -> Accepted:
@@ -160,63 +173,18 @@ def _answer_repeat(ledger: Ledger, earlier: StoredEvent, payload: bytes) -> Acce
         raise EventIdReused("The jti names a statement that was erased.")
     if payload_of(open_event(ledger, earlier)) != payload:
         raise EventIdReused("The jti names a statement with another content.")
-    return Accepted(earlier.incident, repeated=True)
-
-
-def _judge_report(
-    ledger: Ledger, report: IncidentReport, platform: Platform, received_at: datetime
-) -> None:
-    for claim in report.identifiers:
-        check_epoch(claim.identifier, sandbox=ledger.sandbox)
-    check_filing(
-        report,
-        ledger.jurisdiction,
-        platform_jurisdictions=platform.jurisdictions,
-        received_at=received_at,
-    )
-    judge_report(report, received_at=received_at)
-    weigh_report(ledger, report)  # refuses what would leave 64 bits, before it is kept
-
-
-def _judge_retraction(
-    ledger: Ledger,
-    retraction: Retraction,
-    reported: StoredEvent,
-    history: list[StoredEvent],
-    known: StoredIncident | None,
-) -> None:
-    closed = known is not None and next_state(known.state, Op.RETRACTED) is None
-    if closed or any(Op(event.op) is Op.RETRACTED for event in history):
-        raise IncidentClosed("The incident was closed already.")
-    report = parse_event(payload_of(open_event(ledger, reported)))
-    if retraction.txn != report.txn or retraction.account != report.account:
-        raise EventRefused("The retraction names another case or account than the report.")
+    return Accepted(earlier.incident or None, repeated=True)
 
 
 def _draft_report(
-    ledger: Ledger,
-    report: IncidentReport,
-    platform: Platform,
-    kid: str,
-    token: bytes,
-    received_at: datetime,
+    ledger: Ledger, report: IncidentReport, platform: Platform, said: _Said
 ) -> list[StoredEvent]:
     """Draft the report and, where its notice window has passed, the activation behind it."""
-    incident_id = mint_id("inc_", received_at)
-    active_from = activates_at(report, ledger.jurisdiction, received_at=received_at)
-    drafts = [
-        _draft_event(
-            ledger,
-            report,
-            platform,
-            incident_id,
-            kid=kid,
-            token=token,
-            received_at=received_at,
-            active_from=active_from or received_at,
-        )
-    ]
-    if active_from is None or active_from <= received_at:
+    at = said.received_at
+    incident_id = mint_id("inc_", at)
+    active_from = activates_at(report, ledger.jurisdiction, received_at=at)
+    drafts = [_draft_event(ledger, report, platform, incident_id, said, active_from or at)]
+    if active_from is None or active_from <= at:
         members = {"incident_iss": platform.uri, "incident_jti": report.jti}
         drafts.append(
             draft_own_statement(
@@ -225,43 +193,40 @@ def _draft_report(
                 members,
                 op=Op.ACTIVATED,
                 incident=incident_id,
-                at=received_at,
+                at=at,
             )
         )
     return drafts
 
 
-def _draft_event(  # noqa: PLR0913 - the parts of one accepted statement
+def _draft_event(
     ledger: Ledger,
-    statement: IncidentReport | Retraction,
+    statement: Statement,
     platform: Platform,
     incident_id: str,
-    *,
-    kid: str,
-    token: bytes,
-    received_at: datetime,
+    said: _Said,
     active_from: datetime | None = None,
 ) -> StoredEvent:
-    is_report = isinstance(statement, IncidentReport)
-    notice = statement.notice if isinstance(statement, IncidentReport) else None
+    report = statement if isinstance(statement, IncidentReport) else None
+    op = Op.INCIDENT_CONFIRMED if isinstance(statement, IncidentReport) else op_of(statement)
     return draft_event(
         ledger,
         StoredEvent(
             id=0,
             platform=platform.id,
             jti=statement.jti,
-            txn=statement.txn if is_report else None,
+            txn=report.txn if report else None,
             incident=incident_id,
-            op=int(Op.INCIDENT_CONFIRMED if is_report else Op.RETRACTED),
-            kid=kid,
-            received_at=received_at,
-            response_until=notice.response_until if notice else None,
+            op=int(op),
+            kid=said.kid,
+            received_at=said.received_at,
+            response_until=report.notice.response_until if report and report.notice else None,
             active_from=active_from,
             entry_index=None,
             sealed=None,
             salt=None,
         ),
-        token,
+        said.token,
     )
 
 
@@ -271,9 +236,7 @@ def describe_incident(ledger: Ledger, caller: Caller, incident_id: str) -> Incid
     with begin_read(ledger.database) as connection:
         history = entries.select_incident_events(connection, incident_id)
         known = incidents.find_incident(connection, incident_id)
-    if not history or history[0].platform != caller.platform.id:
-        raise UnknownIncident("No incident of yours has this id.")
-    report = history[0]
+    report = _own_report(caller, history)
     return IncidentView(
         id=incident_id,
         jti=report.jti,
@@ -284,6 +247,13 @@ def describe_incident(ledger: Ledger, caller: Caller, incident_id: str) -> Incid
         received_at=report.received_at,
         acknowledgement=_acknowledge(ledger, report),
     )
+
+
+def _own_report(caller: Caller, history: list[StoredEvent]) -> StoredEvent:
+    """Give the report that an incident begins with; another's incident is as unknown as none."""
+    if not history or history[0].platform != caller.platform.id:
+        raise UnknownIncident("No incident of yours has this id.")
+    return history[0]
 
 
 def _acknowledge(ledger: Ledger, report: StoredEvent) -> str:
@@ -308,12 +278,11 @@ def sign_status(ledger: Ledger, caller: Caller, incident_id: str, as_of: datetim
     with begin_read(ledger.database) as connection:
         history = entries.select_incident_events(connection, incident_id)
         known = incidents.find_incident(connection, incident_id)
-    if not history or history[0].platform != caller.platform.id:
-        raise UnknownIncident("No incident of yours has this id.")
+    report = _own_report(caller, history)
     claims = {
         "iss": ledger.issuer,
-        "jti": history[0].jti,
-        "index": history[0].entry_index,
+        "jti": report.jti,
+        "index": report.entry_index,
         "state": known.state.value if known else "received",
         "as_of": as_of.isoformat().replace("+00:00", "Z"),
     }

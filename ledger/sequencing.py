@@ -13,60 +13,29 @@ next publication signs the same root again: Ed25519 is deterministic and the siz
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ledger.deriving import Effect, derive_effect, event_context, open_event, waive
 from ledger.errors import LedgerCorrupt
-from ledger.graph.posting import forward_mass
-from ledger.identity.identifier import account_key, lookup_key
-from ledger.identity.token import EVENT_TYPE, payload_of, sign_token
-from ledger.incident.incident import EVENT_PREFIX, IncidentReport, parse_event
-from ledger.incident.lifecycle import State, next_state
-from ledger.incident.taxonomy import ProofLevel
-from ledger.ledger import Ledger, mint_id
+from ledger.identity.token import EVENT_TYPE, sign_token
+from ledger.incident.statement import EVENT_PREFIX
+from ledger.ledger import Ledger, learn_policy, mint_id
 from ledger.log.checkpoint import Checkpoint, sign_checkpoint
-from ledger.log.leaf import NO_REF, EntryReason, Leaf, Op, commit, encode_leaf, tag_issuer
+from ledger.log.leaf import Leaf, Op, commit, encode_leaf, tag_issuer
 from ledger.log.merkle import extend_frontier, frontier_root, leaf_hash
 from ledger.privacy.sealing import SealedToken, seal, unseal
-from ledger.store import entries, incidents, platforms, postings
+from ledger.store import entries, incidents, ledgers, overrides, platforms, postings
 from ledger.store.engine import begin_read, begin_write
 from ledger.store.entries import LogState, StoredEvent
-from ledger.store.incidents import StoredIncident
-from ledger.store.postings import TokenClaim
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import date, datetime
+    from datetime import datetime
 
     from ledger.store.engine import Connection
 
 BATCH_MAX = 500
-_ACCOUNT_CODE = 0
-_UNIX_ORDINAL = 719_163  # date(1970, 1, 1).toordinal()
-_WITHOUT_INCIDENT = frozenset({Op.PLATFORM_CHANGED, Op.POLICY_PUBLISHED})
-
-
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """What follows from one entry. `subject` is the report whose weight starts or stops."""
-
-    ref: int
-    reason: EntryReason
-    after: StoredIncident | None = None
-    account: bytes | None = None
-    claims: tuple[TokenClaim, ...] = ()
-    starts: bool = False
-    stops: bool = False
-
-
-def day_number(day: date) -> int:
-    """Give a date as days since 1970-01-01."""
-    return day.toordinal() - _UNIX_ORDINAL
-
-
-def event_context(platform: int, jti: str) -> bytes:
-    """Give the context that a sealed event is bound to, so that no two can change places."""
-    return b"bcl/event\x00%d\x00%s" % (platform, jti.encode())
 
 
 def tag_key_context(uri: str) -> bytes:
@@ -82,18 +51,6 @@ def seal_secret(ledger: Ledger, plaintext: bytes, context: bytes) -> SealedToken
         entry_key=secrets.token_bytes(32),
         nonce=secrets.token_bytes(12),
         context=context,
-    )
-
-
-def open_event(ledger: Ledger, stored: StoredEvent) -> bytes:
-    """Give the token of a stored event as it was received.
-
-    *Raises*: LedgerCorrupt where it is missing or was changed.
-    """
-    if stored.sealed is None:
-        raise LedgerCorrupt("An event's content is missing.")
-    return unseal(
-        ledger.keys.wrap_key, stored.sealed, context=event_context(stored.platform, stored.jti)
     )
 
 
@@ -144,13 +101,14 @@ def draft_event(ledger: Ledger, event: StoredEvent, token: bytes) -> StoredEvent
     return replace(event, sealed=sealed, salt=secrets.token_bytes(32))
 
 
-def sequence_pending(ledger: Ledger, connection: Connection, limit: int = BATCH_MAX) -> int:
+def sequence_pending(ledger: Ledger, connection: Connection, limit: int = BATCH_MAX) -> int:  # noqa: C901, PLR0912 - flat: no frame stands between the one writer and its statements
     """Give pending statements their indexes and apply them; give how many there were.
 
     Must run inside a writing transaction. *Raises*: LedgerUnavailable where another sequencer
     was faster, LedgerCorrupt where what is stored can't be what was accepted.
     """
     state = entries.read_state(connection, lock=True)
+    version = state.policy_version
     tag_keys: dict[int, bytes] = {}
     written = []
     for index, stored in enumerate(entries.select_pending(connection, limit), state.size):
@@ -160,49 +118,62 @@ def sequence_pending(ledger: Ledger, connection: Connection, limit: int = BATCH_
             tag_keys[stored.platform] = unseal(
                 ledger.keys.wrap_key, sealed, context=tag_key_context(uri)
             )
+        if version and version not in ledger.policies:
+            learn_policy(ledger, version, ledgers.find_policy(connection, version))
+        policy = ledger.policies[version] if version else ledger.policy
         known = incidents.find_incident(connection, stored.incident)
-        report = entries.find_entry_event(connection, known.reported_index) if known else None
-        effect = derive_effect(ledger, stored, known, report, index)
-        if effect.after is None:
-            pass
-        elif known is None:
-            incidents.insert_incident(connection, effect.after)
-        elif effect.starts and effect.account is not None:
-            kinds = {effect.account: _ACCOUNT_CODE} | {c.key: c.kind for c in effect.claims}
-            present = postings.find_identifiers(connection, kinds)
-            absent = {key: kind for key, kind in kinds.items() if key not in present}
-            postings.insert_identifiers(connection, absent)
-            ids = postings.find_identifiers(connection, kinds)
-            counting = replace(effect.after, account=ids[effect.account])
-            incidents.replace_incident(connection, counting)
-            bound = {ids[claim.key]: claim for claim in effect.claims}
-            postings.add_incident(connection, counting, bound)
-        elif effect.stops and known.account is not None:
-            incidents.replace_incident(connection, effect.after)
-            ids = postings.find_identifiers(connection, [c.key for c in effect.claims])
-            others = incidents.select_account_incidents(connection, known.account)
-            tokens = ids.values()
-            left = postings.remove_incident(connection, known, tokens, others)
-            postings.recount_tokens(connection, known.platform, tokens, left)
-            postings.forget_identifiers(connection, [known.account, *tokens])
-        else:
-            incidents.replace_incident(connection, effect.after)
-        entry = build_entry(ledger, stored, effect, tag_keys[stored.platform])
+        content = entries.find_entry_event(connection, known.content_index) if known else None
+        effect = derive_effect(ledger, policy, stored, known, content, index)
+        marked = incidents.select_reported(connection, stored.platform, effect.waives)
+        for one in (effect, *(waive(ledger, policy, waived, index) for waived in marked)):
+            ids = postings.ensure_identifiers(connection, one.kinds)
+            tokens: list[int] = []
+            if one.before is not None and one.before.account is not None:
+                incidents.replace_incident(connection, replace(one.before, account=None))
+                tokens = postings.select_tokens(connection, one.before)
+                others = incidents.select_account_incidents(connection, one.before.account)
+                left = postings.remove_incident(connection, one.before, tokens, others)
+                postings.recount_tokens(connection, one.before.platform, tokens, left)
+                tokens.append(one.before.account)
+            after = one.after
+            if after is not None and one.account is not None:
+                after = replace(after, account=ids[one.account])
+                bound = {ids[claim.key]: claim for claim in one.claims}
+                for token in overrides.select_cut_tokens(connection, list(bound), after):
+                    del bound[token]
+                postings.add_incident(connection, after, bound)
+            if after is not None and known is None and one is effect:
+                incidents.insert_incident(connection, after)
+            elif after is not None:
+                incidents.replace_incident(connection, after)
+            if after is not None and any(one.decided):
+                overrides.count_decided(connection, after.platform, one.decided)
+            if one.override is not None:
+                overrides.insert_override(connection, one.override, ids)
+                for token, *cut in overrides.select_cut_edges(connection, one.override, ids):
+                    gone = postings.cut_edge(connection, token, *cut)
+                    postings.recount_tokens(connection, cut[0], [token], gone)
+            postings.forget_identifiers(connection, tokens)
+        version = effect.policy_version or version
+        entry = build_entry(ledger, stored, effect, tag_keys[stored.platform], version)
         written.append((index, entry, leaf_hash(entry)))
     if written:
         entries.insert_entries(connection, written)
-        entries.advance_state(connection, state, extend_state(state, [h for _, _, h in written]))
+        advanced = extend_state(state, [hashed for _, _, hashed in written], version)
+        entries.advance_state(connection, state, advanced)
     return len(written)
 
 
-def extend_state(state: LogState, leaf_hashes: list[bytes]) -> LogState:
+def extend_state(state: LogState, leaf_hashes: list[bytes], policy_version: int) -> LogState:
     """Give the log's state after some more leaves."""
     frontier = extend_frontier(state.size, state.frontier, leaf_hashes)
     size = state.size + len(leaf_hashes)
-    return LogState(size, frontier_root(size, frontier), frontier)
+    return LogState(size, frontier_root(size, frontier), frontier, policy_version)
 
 
-def build_entry(ledger: Ledger, stored: StoredEvent, effect: Effect, tag_key: bytes) -> bytes:
+def build_entry(
+    ledger: Ledger, stored: StoredEvent, effect: Effect, tag_key: bytes, policy_version: int
+) -> bytes:
     """Build the exact bytes of an entry (docs/format.md, leaf v1)."""
     if stored.salt is None:
         raise LedgerCorrupt("An event's salt is missing.")
@@ -210,109 +181,12 @@ def build_entry(ledger: Ledger, stored: StoredEvent, effect: Effect, tag_key: by
     leaf = Leaf(
         op=Op(stored.op),
         reason=effect.reason,
-        policy_version=ledger.policy.version,
+        policy_version=policy_version,
         ref=effect.ref,
         issuer_tag=tag_issuer(tag_key, commitment),
         commitment=commitment,
     )
     return encode_leaf(leaf)
-
-
-def derive_effect(
-    ledger: Ledger,
-    stored: StoredEvent,
-    known: StoredIncident | None,
-    report: StoredEvent | None,
-    index: int,
-) -> Effect:
-    """Derive what a statement does to an incident as it stands; pure but for decryption.
-
-    A statement that lost a race still becomes an entry, with the reason "no effect".
-    """
-    op = Op(stored.op)
-    if op in _WITHOUT_INCIDENT:
-        return Effect(NO_REF, EntryReason.NONE)
-    before = known.state if known else None
-    after = next_state(before, op)
-    ref = known.reported_index if known else NO_REF
-    if after is None:
-        return Effect(ref, EntryReason.NO_EFFECT)
-    if known is None:
-        held = StoredIncident(stored.incident, stored.platform, after, index, index)
-        return Effect(ref, EntryReason.NONE, held)
-    reason = EntryReason.WINDOW_PASSED if op is Op.ACTIVATED else EntryReason.NONE
-    changed = replace(known, state=after, changed_index=index)
-    starts = after is State.ACTIVE and before is not State.ACTIVE
-    stops = before is State.ACTIVE and after is not State.ACTIVE
-    if not (starts or stops):
-        return Effect(ref, reason, changed)
-    if report is None:
-        raise LedgerCorrupt("An incident has no report.")
-    reported = parse_event(payload_of(open_event(ledger, report)))
-    if not isinstance(reported, IncidentReport):
-        raise LedgerCorrupt("An incident's first entry isn't a report.")
-    account, claims = _find_keys(ledger, reported)
-    if stops:
-        return Effect(ref, reason, _weightless(changed), account, claims, stops=True)
-    weighed = _weigh(ledger, changed, reported)
-    if weighed.mass == 0:  # victims and coerced actors leave no trace in the index
-        return Effect(ref, reason, changed)
-    return Effect(ref, reason, weighed, account, claims, starts=True)
-
-
-def _weightless(incident: StoredIncident) -> StoredIncident:
-    return StoredIncident(
-        incident.id,
-        incident.platform,
-        incident.state,
-        incident.reported_index,
-        incident.changed_index,
-    )
-
-
-def weigh_report(ledger: Ledger, report: IncidentReport) -> tuple[int, int]:
-    """Weigh a report under the live policy: the code of its half-life, and its mass.
-
-    *Units*: forward-decayed micro-units. *Raises*: EvidenceTooHeavy beyond 64 bits.
-    """
-    policy = ledger.policy
-    claims = report.series.claims if report.series else 1
-    weight = policy.weigh(report.conduct, report.actor, report.proof.level, report.amount, claims)
-    mass = forward_mass(
-        weight.micro,
-        day_number(report.conduct_ended_at.date()),
-        policy.half_life_days(weight.half_life),
-        policy.epoch_day,
-    )
-    return int(weight.half_life), mass
-
-
-def _weigh(ledger: Ledger, incident: StoredIncident, report: IncidentReport) -> StoredIncident:
-    half_life, mass = weigh_report(ledger, report)
-    last_day = day_number(report.conduct_ended_at.date())
-    first_day = day_number(report.series.first_at.date()) if report.series else last_day
-    return replace(
-        incident,
-        half_life=half_life,
-        mass=mass,
-        count=1,
-        level_a=int(report.proof.level is ProofLevel.A),
-        first_day=first_day,
-        last_day=last_day,
-    )
-
-
-def _find_keys(ledger: Ledger, report: IncidentReport) -> tuple[bytes, tuple[TokenClaim, ...]]:
-    claims = tuple(
-        TokenClaim(
-            key=lookup_key(ledger.keys.index_key, claim.identifier),
-            kind=claim.identifier.kind.code,
-            binding=claim.binding.code,
-            bucket=claim.accounts_here.code,
-        )
-        for claim in report.identifiers
-    )
-    return account_key(ledger.keys.index_key, report.account), claims
 
 
 def publish_checkpoint(ledger: Ledger, at: datetime) -> int:

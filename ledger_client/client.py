@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
-from ledger.errors import InvalidInput
-from ledger.identity.token import ASSERTION_TYPE, EVENT_TYPE, sign_token
+from ledger.errors import InvalidInput, LedgerError
+from ledger.identity.token import ASSERTION_TYPE, EVENT_TYPE, payload_of, sign_token
 from ledger.incident.rendering import render_event
+from ledger.incident.statement import Marking, Recycling, Unlinking, parse_event
 from ledger_client import clock
 from ledger_client.errors import InvalidAnswer, Refused, Unreachable
 from ledger_client.question import render_question
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
-    from ledger.incident.incident import IncidentReport, Retraction
+    from ledger.incident.statement import Statement
     from ledger_client.question import Question
 
 _ASSERTION_KIND = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -47,7 +48,10 @@ _LOCATION = re.compile("/v1/incidents/(inc_[0-9a-f]{32})", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """An accepted statement. Keep `token`: it alone opens the receipt."""
+    """An accepted statement. Keep `token`: it alone opens the receipt.
+
+    *Shape*: `incident_id` is empty where the statement is about no incident.
+    """
 
     token: str
     incident_id: str
@@ -102,11 +106,11 @@ class Client:
 
     # --- Statements -------------------------------------------------------------------------
 
-    def sign_event(self, statement: IncidentReport | Retraction) -> str:
+    def sign_event(self, statement: Statement) -> str:
         """Sign a statement as an event token addressed to this ledger."""
         return sign_token(render_event(statement, self._issuer), self._key, typ=EVENT_TYPE)
 
-    def report(self, statement: IncidentReport | Retraction) -> Sent:
+    def report(self, statement: Statement) -> Sent:
         """Sign a statement and send it. *Raises*: Refused, Unreachable, InvalidAnswer."""
         return self.send_event(self.sign_event(statement))
 
@@ -117,9 +121,9 @@ class Client:
             self._repeat(lambda: self._send("POST", "/v1/events", content=token, headers=headers))
         )
         named = _LOCATION.fullmatch(answer.headers.get("Location", ""))
-        if named is None:
+        if named is None and ("Location" in answer.headers or not _is_about_links(token)):
             raise InvalidAnswer("The ledger accepted the statement, but named no incident.")
-        return Sent(token, named[1])
+        return Sent(token, named[1] if named else "")
 
     # --- Questions --------------------------------------------------------------------------
 
@@ -317,3 +321,12 @@ def _parse_url(text: str) -> httpx.URL:
     if url.scheme not in {"http", "https"} or not url.host:
         raise InvalidInput("The ledger's address isn't an http or https URL.")
     return url
+
+
+def _is_about_links(token: str) -> bool:
+    """Tell whether a statement is about accounts and identifiers, and so about no incident."""
+    try:
+        statement = parse_event(payload_of(token))
+    except LedgerError:
+        return False
+    return isinstance(statement, Unlinking | Recycling | Marking)

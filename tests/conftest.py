@@ -7,6 +7,7 @@ was migrated once per process, so that tests may run side by side.
 from __future__ import annotations
 
 import shutil
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -96,16 +97,20 @@ def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def _clone(backend: str, request: pytest.FixtureRequest, template: str | None) -> Iterator[str]:
+@contextmanager
+def clone_database(
+    backend: str, request: pytest.FixtureRequest, folder: Path, *, migrated: bool = True
+) -> Iterator[str]:
+    """Give the address of a database of one's own, on the kind that is asked for."""
     if backend == "sqlite":
-        path = request.getfixturevalue("tmp_path") / "ledger.sqlite3"
-        if template is not None:
+        path = folder / "ledger.sqlite3"
+        if migrated:
             shutil.copyfile(request.getfixturevalue("sqlite_template"), path)
         yield f"sqlite:///{path}"
         return
     address = request.getfixturevalue("postgres_address")
     name = f"test_{next(_NUMBERS)}"
-    origin = request.getfixturevalue("postgres_template") if template else "template0"
+    origin = request.getfixturevalue("postgres_template") if migrated else "template0"
     _run_admin(address, f"CREATE DATABASE {name} TEMPLATE {origin} STRATEGY FILE_COPY")
     try:
         yield address.format(name)
@@ -113,16 +118,46 @@ def _clone(backend: str, request: pytest.FixtureRequest, template: str | None) -
         _run_admin(address, f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@contextmanager
+def founded(
+    url: str,
+    keys: LedgerKeys,
+    profiles: Mapping[str, JurisdictionProfile],
+    policy_text: str,
+    at: datetime,
+    jurisdiction: str = "SANDBOX",
+) -> Iterator[Ledger]:
+    """Create a ledger in a migrated database, and open it for the length of the block."""
+    create_ledger(
+        url,
+        keys,
+        profiles,
+        origin=ORIGIN,
+        jurisdiction=jurisdiction,
+        policy_text=policy_text,
+        at=at,
+    )
+    ledger = open_ledger(url, keys, profiles)
+    try:
+        yield ledger
+    finally:
+        ledger.database.engine.dispose()
+
+
 @pytest.fixture
-def empty_database_url(backend: str, request: pytest.FixtureRequest) -> Iterator[str]:
+def empty_database_url(
+    backend: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[str]:
     """Give the address of a database without any table."""
-    yield from _clone(backend, request, None)
+    with clone_database(backend, request, tmp_path, migrated=False) as url:
+        yield url
 
 
 @pytest.fixture
-def database_url(backend: str, request: pytest.FixtureRequest) -> Iterator[str]:
+def database_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Give the address of a fresh, migrated database on each kind of database in turn."""
-    yield from _clone(backend, request, "migrated")
+    with clone_database(backend, request, tmp_path) as url:
+        yield url
 
 
 @pytest.fixture
@@ -158,24 +193,10 @@ def found_ledger(
     now: datetime,
 ) -> Iterator[Callable[[str], Ledger]]:
     """Give a function that creates and opens a ledger of a jurisdiction in the test's database."""
-    opened: list[Ledger] = []
-
-    def found(jurisdiction: str) -> Ledger:
-        create_ledger(
-            database_url,
-            keys,
-            profiles,
-            origin=ORIGIN,
-            jurisdiction=jurisdiction,
-            policy_text=policy_text,
-            at=now,
+    with ExitStack() as opened:
+        yield lambda jurisdiction: opened.enter_context(
+            founded(database_url, keys, profiles, policy_text, now, jurisdiction)
         )
-        opened.append(open_ledger(database_url, keys, profiles))
-        return opened[-1]
-
-    yield found
-    for ledger in opened:
-        ledger.database.engine.dispose()
 
 
 @pytest.fixture

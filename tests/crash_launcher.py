@@ -28,6 +28,8 @@ from sqlalchemy import Engine, Pool, event
 
 import api.app
 import cli.main
+import cli.members
+import cli.serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from flask import Flask
     from sqlalchemy.engine import Connection
 
-_LOADED = (api.app, cli.main)  # imported for the sake of the children
+_LOADED = (api.app, cli.main, cli.members, cli.serving)  # imported for the sake of the children
 _SEEN = "statements of the transaction"
 _COMMITTED = "statements of the committed transaction"
 
@@ -204,6 +206,6 @@ def run_server(plan: Path, port: int, threads: int) -> None:
 def build_application() -> Flask:
     """Build the server's own application in a process that watches for a plan."""
     Fate(Path(os.environ["CRASH_PLAN"])).watch()
-    from wsgi import application
+    from wsgi import application  # noqa: PLC0415 - its opening of the ledger is watched too
 
     return application

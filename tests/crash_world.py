@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import httpx
+import pytest
+from crash_launcher import Moment
 from crash_stage import Crowd, Member, Stage, Told, render_environment, tell_time
 from simulator import phone_and_device
 
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
 
 # Parts of statements by which a transaction is recognised.
 EVENT, ENTRY, CHECKPOINT = "INSERT INTO event ", "INSERT INTO log_entry", "INSERT INTO log_check"
+# Moments at which a process dies, or loses the answer of its database.
+BEFORE, AFTER = Moment.BEFORE_COMMIT, Moment.AFTER_COMMIT
+FAILED, UNANSWERED = Moment.COMMIT_FAILED, Moment.COMMIT_UNANSWERED
+STATEMENTS_MAX = 120
+STRIDE = 2  # every second statement: a start for each takes its time
 KILLED = -9
 LOAD_SECONDS = 5.0
 RECEIPTS = 6
@@ -86,26 +92,30 @@ class World:
             return entries.find_checkpoint(connection, at_least=size) is not None
 
 
-@contextmanager
-def open_world(
-    ledger: Ledger, url: str, keys: LedgerKeys, folder: Path, founded_at: datetime
+@pytest.fixture
+def now() -> datetime:
+    """Found the ledger three days ago, since its processes go by the real clock."""
+    return tell_time() - timedelta(days=3)
+
+
+@pytest.fixture
+def world(
+    ledger: Ledger, database_url: str, keys: LedgerKeys, tmp_path: Path, now: datetime
 ) -> Iterator[World]:
-    """Open a ledger with three members whose processes may die."""
+    """Give a ledger with three members whose processes may die.
+
+    A file takes this over with its clock, by `now, world = crash_world.now, crash_world.world`.
+    """
     embedded = ledger.database.embedded
-    stage = Stage(render_environment(url, keys), folder, embedded=embedded)
+    stage = Stage(render_environment(database_url, keys), tmp_path, embedded=embedded)
     told = Told()
-    members = [Member(ledger, f"shop-{number}", stage, told, founded_at) for number in range(3)]
+    members = [Member(ledger, f"shop-{number}", stage, told, now) for number in range(3)]
     try:
-        yield World(ledger, stage, told, members, founded_at)
+        yield World(ledger, stage, told, members, now)
     finally:
         stage.clear()
         for member in members:
             member.close()
-
-
-def long_ago() -> datetime:
-    """Tell when a ledger was founded whose processes go by the real clock: three days ago."""
-    return tell_time() - timedelta(days=3)
 
 
 def hold_to_account(world: World) -> None:

@@ -6,25 +6,23 @@ with the log's triggers switched off, as somebody would who holds the database a
 
 from __future__ import annotations
 
-import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import count
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import pytest
+from conftest import BACKENDS, clone_database, founded
 from exact import settle
 from kept import BUYER, audit, hold
 from reports import NOW, claim
 from simulator import Simulator, phone_and_device
-from sqlalchemy import Column, Table, create_engine, select, text
+from sqlalchemy import Column, Table, select, text
 
 from ledger.activating import activate_due
-from ledger.creating import create_ledger
 from ledger.enrolling import revoke_key, rotate_key, suspend_platform
-from ledger.identity.identifier import Kind
+from ledger.identity.identifier import AccountRef, Kind
 from ledger.identity.key import Algorithm, generate_signing_jwk
-from ledger.ledger import open_ledger
 from ledger.store import tables
 from ledger.store.engine import begin_read, begin_write
 from ledger.store.tables import METADATA
@@ -32,21 +30,22 @@ from ledger.store.tables import METADATA
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    import pytest
     from sqlalchemy import ColumnElement
 
     from ledger.auditing import Finding
+    from ledger.incident.statement import Statement
     from ledger.ledger import Ledger, LedgerKeys
     from ledger.rights.jurisdiction import JurisdictionProfile
     from ledger.store.engine import Connection
 
 DAY = timedelta(days=1)
-_NUMBERS = count(1)
+SQLITE = pytest.mark.parametrize("history", ["sqlite"], indirect=True)
 Profiles: TypeAlias = "Mapping[str, JurisdictionProfile]"
 # The indexes of the history's entries.
 REPORT, ACTIVATION, THEIRS, HELD, TAKEN_BACK, RETRACTION = 4, 5, 6, 8, 9, 11
 BY_CLOCK, CLOCK, KEY_ADDED, KEY_REVOKED, AGAIN, SUSPENDED = 12, 13, 14, 15, 16, 18
-SIZE = 21
+SIZE = 24
+SEPARATED, RECYCLED, MARKED = 19, 20, 21
 
 
 @dataclass(frozen=True)
@@ -80,11 +79,21 @@ def live_through(ledger: Ledger, now: datetime) -> History:
         lambda: revoke_key(ledger, a.uri, old_kid, now),
     )
     step(lambda: a.report("buyer", BUYER, now), lambda: suspend_platform(ledger, c.uri, now))
+    step(*(lambda said=said: b.send(said, now) for said in override_links(b, now)))
     held = hold(b, now, until=until)
     step(lambda: b.retract(held, now))
     with begin_write(ledger.database) as connection:
         _allow_everything(connection)
     return History(ledger, (a, b, c), now)
+
+
+def override_links(shop: Simulator, now: datetime) -> list[Statement]:
+    """State everything that overrides a link, about people whom nothing else is known of."""
+    return [
+        shop.unlinking("one", AccountRef(shop.uri, "acct-other"), now),
+        shop.recycling(claim(Kind.PHONE, "given away").identifier, now),
+        shop.marking("victim", (claim(Kind.EMAIL, "taken").identifier,), now),
+    ]
 
 
 def _allow_everything(connection: Connection) -> None:
@@ -151,36 +160,23 @@ def change(
     return damage
 
 
-@contextmanager
-def open_history(
-    request: pytest.FixtureRequest, keys: LedgerKeys, profiles: Profiles, policy_text: str
+@pytest.fixture(scope="module", params=BACKENDS)
+def history(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    keys: LedgerKeys,
+    profiles: Profiles,
+    policy_text: str,
 ) -> Iterator[History]:
-    """Create a ledger on the requested kind of database and let it live through its history."""
-    if request.param == "sqlite":
-        folder = request.getfixturevalue("tmp_path_factory").mktemp("audited")
-        shutil.copyfile(request.getfixturevalue("sqlite_template"), folder / "ledger.sqlite3")
-        url = f"sqlite:///{folder}/ledger.sqlite3"
-    else:
-        address = request.getfixturevalue("postgres_address")
-        origin = request.getfixturevalue("postgres_template")
-        name = f"audited_{next(_NUMBERS)}"
-        engine = create_engine(address.format("postgres"), isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {origin} STRATEGY FILE_COPY"))
-        engine.dispose()
-        url = address.format(name)
-    create_ledger(
-        url,
-        keys,
-        profiles,
-        origin="ledger.example/sandbox",
-        jurisdiction="SANDBOX",
-        policy_text=policy_text,
-        at=NOW,
-    )
-    ledger = open_ledger(url, keys, profiles)
-    yield live_through(ledger, NOW)
-    ledger.database.engine.dispose()
+    """Give one ledger for all tests of a file: each damages it and makes it whole again.
+
+    A file takes this over by `history = damage.history`.
+    """
+    with (
+        clone_database(request.param, request, tmp_path_factory.mktemp("audited")) as url,
+        founded(url, keys, profiles, policy_text, NOW) as ledger,
+    ):
+        yield live_through(ledger, NOW)
 
 
 def find(history: History, harm: Callable[[Connection], object]) -> tuple[Finding, ...]:

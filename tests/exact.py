@@ -13,7 +13,7 @@ from conftest import ROOT
 from sqlalchemy import select
 
 from ledger.graph.link import Presented
-from ledger.graph.neighbourhood import build_neighbourhood
+from ledger.graph.neighbourhood import Evidence, build_neighbourhood
 from ledger.graph.posting import Multiplicity, Posting, forward_mass
 from ledger.identity.identifier import Binding, Bucket, Kind, account_key, lookup_key
 from ledger.risk.policy import RiskPolicy, parse_policy
@@ -47,18 +47,20 @@ def score_exactly(
     account = account_key(key, asked.account)
     presented = [
         Presented(
-            lookup_key(key, one.identifier), one.identifier.kind, one.binding, one.accounts_here
+            lookup_key(key, one.identifier),
+            one.identifier.kind.code,
+            one.binding.code,
+            one.accounts_here.code,
         )
         for one in asked.identifiers
     ]
     with begin_read(ledger.database) as connection:
-        evidence = read_evidence(connection, [account, *(one.key for one in presented)])
+        evidence = read_evidence(connection, (account, *(one.key for one in presented)))
     neighbourhood = build_neighbourhood(
         account,
         asker.group,
         presented,
-        evidence.postings,
-        evidence.multiplicities,
+        evidence,
         ledger.policy.kinds,
     )
     return score_neighbourhood(neighbourhood, ledger.policy, at.date())
@@ -140,15 +142,16 @@ class Sketch:
             self.rows.append(
                 Posting(
                     *(key, code, account, platform, group, 1, mass, incidents),
-                    *(disputed, level_a, binding, day, day),
+                    *(disputed, level_a, binding, day, day, 0, 0),
                 )
             )
         for one in shared:
             before = self.seen.get((one.key, platform))
             number = 1 + (before.accounts if before else 0)
-            at = (one.key, one.kind.code, platform, group)
-            self.seen[one.key, platform] = Multiplicity(*at, number, one.bucket.code, account)
-            self.presented[one.key] = Presented(one.key, one.kind, one.bind(), one.bucket)
+            at = (one.key, one.kind.code, number, platform, group)
+            self.seen[one.key, platform] = Multiplicity(*at, one.bucket.code, account)
+            codes = (one.kind.code, one.bind().code, one.bucket.code)
+            self.presented[one.key] = Presented(one.key, *codes)
         return self
 
     def score(self, *presented: Presented) -> RiskScore:
@@ -157,8 +160,7 @@ class Sketch:
             OWN_KEY,
             "the asker's group",
             presented or tuple(self.presented.values()),
-            self.rows,
-            tuple(self.seen.values()),
+            Evidence(0, self.policy.version, self.rows, tuple(self.seen.values())),
             self.policy.kinds,
         )
         return score_neighbourhood(neighbourhood, self.policy, self.today)

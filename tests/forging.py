@@ -1,4 +1,4 @@
-"""Tokens made by hand, where our own signer would refuse, and the check that nothing is kept.
+"""Tokens made by hand, where our own signer would refuse, who gets them, and that nothing is kept.
 
 Everything is signed with real keys. It knows how an honest token looks and how to change one
 thing in it.
@@ -7,11 +7,11 @@ thing in it.
 from __future__ import annotations
 
 import json
-import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from conftest import clone_database, founded
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
@@ -19,18 +19,15 @@ from reports import NOW
 from simulator import Simulator, create_keys, phone_and_device
 from sqlalchemy import func, select
 
-from ledger.creating import create_ledger
 from ledger.errors import LedgerError
 from ledger.identity.key import encode_base64url, load_private
 from ledger.incident.rendering import render_event
-from ledger.ledger import open_ledger
 from ledger.store import entries, tables
 from ledger.store.engine import begin_read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
-    from pathlib import Path
 
     from ledger.ledger import Ledger
     from ledger.rights.jurisdiction import JurisdictionProfile
@@ -125,26 +122,24 @@ def refused(ledger: Ledger, error: type[LedgerError]) -> Iterator[None]:
     assert SECRET not in f"{caught.value.detail}{caught.value.faults}"
 
 
-@contextmanager
-def standing_shop(
-    template: Path, folder: Path, profiles: Mapping[str, JurisdictionProfile], policy_text: str
+@pytest.fixture
+def backend() -> str:
+    """Judge tokens on SQLite alone: a file takes this over by `backend = forging.backend`."""
+    return "sqlite"
+
+
+@pytest.fixture(scope="module")
+def victim(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    profiles: Mapping[str, JurisdictionProfile],
+    policy_text: str,
 ) -> Iterator[Simulator]:
     """Enrol a platform at a ledger that many refusals share, since none of them leaves a trace."""
-    path, keys = folder / "ledger.sqlite3", create_keys()
-    shutil.copyfile(template, path)
-    create_ledger(
-        f"sqlite:///{path}",
-        keys,
-        profiles,
-        origin="ledger.example/sandbox",
-        jurisdiction="SANDBOX",
-        policy_text=policy_text,
-        at=NOW,
-    )
-    ledger = open_ledger(f"sqlite:///{path}", keys, profiles)
-    shop = Simulator(ledger, "shop-a")
-    shop.enrol(NOW)
-    try:
+    with (
+        clone_database("sqlite", request, tmp_path_factory.mktemp("victim")) as url,
+        founded(url, create_keys(), profiles, policy_text, NOW) as ledger,
+    ):
+        shop = Simulator(ledger, "shop-a")
+        shop.enrol(NOW)
         yield shop
-    finally:
-        ledger.database.engine.dispose()

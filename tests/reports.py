@@ -23,8 +23,8 @@ from ledger.incident.incident import (
     Money,
     Notice,
     Proof,
-    Retraction,
 )
+from ledger.incident.statement import Retraction
 from ledger.incident.taxonomy import (
     Actor,
     Conduct,

@@ -8,6 +8,7 @@ is a real token, never a patched function.
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -20,6 +21,7 @@ from ledger.authorizing import authenticate, grant_access
 from ledger.enrolling import enrol_platform
 from ledger.identity.identifier import (
     AccountRef,
+    Identifier,
     IdentifierClaim,
     Kind,
     render_identifier,
@@ -27,8 +29,10 @@ from ledger.identity.identifier import (
 from ledger.identity.key import Algorithm, generate_signing_jwk, parse_jwk, public_jwk
 from ledger.identity.platform import SCOPES
 from ledger.identity.token import ASSERTION_TYPE, EVENT_TYPE, sign_token
-from ledger.incident.incident import IncidentReport, Retraction
+from ledger.incident.incident import IncidentReport
 from ledger.incident.rendering import render_event
+from ledger.incident.statement import Correction, Marking, Recycling, Restitution, Unlinking
+from ledger.incident.taxonomy import MarkerKind
 from ledger.ledger import LedgerKeys
 from ledger.proving import prove_incident
 from ledger.reporting import accept_event, describe_incident
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
     import httpx
 
     from ledger.identity.platform import Caller
+    from ledger.incident.statement import Retraction, Statement
     from ledger.ledger import Ledger
     from ledger.reporting import Accepted, IncidentView
 
@@ -67,13 +72,15 @@ def phone_and_device(person: str) -> tuple[IdentifierClaim, ...]:
 class Sent:
     """A statement that was sent: what it said, its exact token, and what came back."""
 
-    statement: IncidentReport | Retraction
+    statement: Statement
     token: bytes
     accepted: Accepted
 
     @property
     def incident_id(self) -> str:
         """The id that the ledger gave the incident."""
+        if self.accepted.incident_id is None:
+            raise AssertionError
         return self.accepted.incident_id
 
 
@@ -170,13 +177,51 @@ class Simulator:
         honest = sample_retraction(report, at)
         return replace(honest, issuer=self.uri, jti=self.next_id("evt"), **changes)
 
+    def correction(self, reported: IncidentReport, at: datetime, **changes: Any) -> Correction:
+        """State that a report is replaced: by itself, but for the changes."""
+        jti = self.next_id("evt")
+        again = replace(reported, jti=jti, issued_at=at, event_at=at, **changes)
+        said = (self.uri, jti, reported.txn, at, at)
+        return Correction(*said, reported.account, reported.jti, again)
+
+    def restitution(self, reported: IncidentReport, at: datetime) -> Restitution:
+        """State that an incident was made good just now."""
+        said = (self.uri, self.next_id("evt"), reported.txn, at, at)
+        return Restitution(*said, reported.account, reported.jti, at)
+
+    def unlinking(self, buyer: str, other: AccountRef, at: datetime) -> Unlinking:
+        """State that a buyer's account and another aren't one person's: both were there."""
+        said = (self.uri, self.next_id("evt"), self.next_id("case"), at, at)
+        checks = tuple(
+            hashlib.sha256(one.sub.encode()).digest() for one in (self.account(buyer), other)
+        )
+        return Unlinking(*said, self.account(buyer), other, (), checks)
+
+    def recycling(self, identifier: Identifier, at: datetime) -> Recycling:
+        """State that an identifier went to somebody else just now."""
+        said = (self.uri, self.next_id("evt"), self.next_id("case"), at, at)
+        return Recycling(*said, identifier, at)
+
+    def marking(
+        self,
+        buyer: str,
+        identifiers: tuple[Identifier, ...],
+        at: datetime,
+        incidents: tuple[str, ...] = (),
+        kind: MarkerKind = MarkerKind.TAKEOVER_VICTIM,
+    ) -> Marking:
+        """State that a buyer is to be identified with care, from 30 days ago for a year."""
+        said = (self.uri, self.next_id("evt"), self.next_id("case"), at, at)
+        days = at - timedelta(days=30), at + timedelta(days=330)
+        return Marking(*said, self.account(buyer), identifiers, kind, *days, incidents)
+
     def account(self, buyer: str) -> AccountRef:
         """Refer to a buyer's account here by its pseudonym."""
         return AccountRef(self.uri, f"acct-{buyer}")
 
     def sign(
         self,
-        statement: IncidentReport | Retraction,
+        statement: Statement,
         *,
         key: Mapping[str, str] | None = None,
         audience: str | None = None,
@@ -185,7 +230,7 @@ class Simulator:
         claims = render_event(statement, audience or self.ledger.issuer)
         return sign_token(claims, key or self.private_jwk, typ=EVENT_TYPE).encode()
 
-    def send(self, statement: IncidentReport | Retraction, at: datetime) -> Sent:
+    def send(self, statement: Statement, at: datetime) -> Sent:
         """Sign a statement and have it accepted."""
         token = self.sign(statement)
         return Sent(statement, token, accept_event(self.ledger, token, at))
@@ -245,9 +290,8 @@ class Simulator:
         self, buyer: str, identifiers: Sequence[IdentifierClaim], at: datetime, **changes: Any
     ) -> dict[str, Any]:
         """Ask how risky a refund-only claim of a buyer is."""
-        return assess_risk(
-            self.ledger, self.caller(at), self.request(buyer, identifiers, **changes), at
-        )
+        asked = self.request(buyer, identifiers, **changes)
+        return dict(json.loads(assess_risk(self.ledger, self.caller(at), asked, at).text))
 
     def look_up(self, incident_id: str, at: datetime) -> IncidentView:
         """Look up one of its own incidents."""

@@ -61,7 +61,7 @@ def told(score: RiskScore, purpose: Purpose = CLAIM) -> tuple[str, str]:
     ],
 )
 def test_advice_follows_the_direct_score(direct: int, claimed: str, checked_out: str) -> None:
-    score = replace(NOTHING, score=direct, direct_score=direct, level="MEDIUM")
+    score = NOTHING._replace(score=direct, direct_score=direct, level="MEDIUM")
     rule = "direct_score" if direct >= 250 else "below_every_threshold"
     assert told(score) == (claimed, rule)
     assert told(score, CHECKOUT) == (checked_out, rule)
@@ -80,8 +80,8 @@ def test_advice_follows_the_direct_score(direct: int, claimed: str, checked_out:
 def test_refund_only_is_declined_on_certain_evidence_at_the_top_level_alone(
     direct: int, certain: int, certain_high: bool, level: str, action: str, rule: str
 ) -> None:
-    score = replace(NOTHING, score=direct, direct_score=direct, level=level)
-    score = replace(score, certain_score=certain, certain_high=certain_high)
+    score = NOTHING._replace(score=direct, direct_score=direct, level=level)
+    score = score._replace(certain_score=certain, certain_high=certain_high)
     assert told(score) == (action, rule)
 
 
@@ -97,28 +97,28 @@ def test_refund_only_is_declined_on_certain_evidence_at_the_top_level_alone(
 def test_association_by_two_kinds_asks_for_live_evidence_and_never_more(
     linked: int, kinds: int, action: str
 ) -> None:
-    score = replace(NOTHING, score=linked, linked_score=linked, association_kinds=kinds)
+    score = NOTHING._replace(score=linked, linked_score=linked, association_kinds=kinds)
     rule = "below_every_threshold" if action == "grant" else "association_by_two_kinds"
     assert told(score) == (action, rule)
     assert told(score, CHECKOUT) == ("proceed", "below_every_threshold")
 
 
 def test_disputed_incident_that_was_active_keeps_the_floor_and_no_more() -> None:
-    floor = replace(NOTHING, was_active_disputed=True)
+    floor = NOTHING._replace(was_active_disputed=True)
     assert told(floor) == ("require_live_evidence", "disputed_incident")
-    assert told(replace(floor, direct_score=250)) == ("require_live_evidence", "direct_score")
-    assert told(replace(floor, direct_score=400)) == ("require_return", "direct_score")
+    assert told(floor._replace(direct_score=250)) == ("require_live_evidence", "direct_score")
+    assert told(floor._replace(direct_score=400)) == ("require_return", "direct_score")
 
 
 @pytest.mark.parametrize("purpose", [one for one in Purpose if one not in {CLAIM, CHECKOUT}])
 def test_other_purposes_get_no_advice(purpose: Purpose) -> None:
-    score = replace(NOTHING, score=999, direct_score=999, level="HIGH")
+    score = NOTHING._replace(score=999, direct_score=999, level="HIGH")
     assert advise(score, purpose, POLICY) is None
     assert render_answer(score, None, POLICY)["advice"] is None
 
 
 def test_advice_carries_the_time_to_review_it_unless_nothing_is_to_be_reviewed() -> None:
-    asked_for_more = replace(NOTHING, direct_score=400)
+    asked_for_more = NOTHING._replace(direct_score=400)
     for purpose in (CLAIM, CHECKOUT):
         idle, busy = (advise(score, purpose, POLICY) for score in (NOTHING, asked_for_more))
         assert isinstance(idle, Advice)
@@ -218,12 +218,12 @@ def test_the_page_names_every_action_with_its_rule() -> None:
     page = (ROOT / "docs" / "scoring.md").read_text("utf-8")
     rows = set(re.findall(r"(?m)^\| .+ \| `([a-z_]+)` \| `([a-z_]+)` \|$", page))
     steps = range(0, 1000, 50)
-    scores = [replace(NOTHING, direct_score=direct) for direct in steps]
+    scores = [NOTHING._replace(direct_score=direct) for direct in steps]
     scores += [
-        replace(NOTHING, was_active_disputed=True),
-        replace(NOTHING, linked_score=150, association_kinds=2),
+        NOTHING._replace(was_active_disputed=True),
+        NOTHING._replace(linked_score=150, association_kinds=2),
         *(
-            replace(one, level="HIGH", certain_score=one.direct_score, certain_high=certain)
+            one._replace(level="HIGH", certain_score=one.direct_score, certain_high=certain)
             for one in scores
             for certain in (True, False)
         ),

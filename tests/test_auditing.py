@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import damage
 import pytest
-from conftest import BACKENDS
 from damage import (
+    SQLITE,
     History,
     at,
     change,
@@ -20,7 +20,6 @@ from damage import (
     damaged,
     find,
     named,
-    open_history,
 )
 from kept import audit
 from simulator import Simulator, phone_and_device
@@ -34,23 +33,13 @@ from ledger.store.engine import begin_read, begin_write
 from ledger.store.tables import METADATA
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from damage import Profiles
     from sqlalchemy import Column, Table
 
-    from ledger.ledger import Ledger, LedgerKeys
+    from ledger.ledger import Ledger
 
-SQLITE = pytest.mark.parametrize("history", ["sqlite"], indirect=True)
-
-
-@pytest.fixture(scope="module", params=BACKENDS)
-def history(
-    request: pytest.FixtureRequest, keys: LedgerKeys, profiles: Profiles, policy_text: str
-) -> Iterator[History]:
-    """Give one ledger for all tests here: each damages it and makes it whole again."""
-    with open_history(request, keys, profiles, policy_text) as lived:
-        yield lived
+history = damage.history
 
 
 def test_mixed_history_is_clean_and_stays_so_when_it_is_made_whole(history: History) -> None:
@@ -58,7 +47,7 @@ def test_mixed_history_is_clean_and_stays_so_when_it_is_made_whole(history: Hist
         events = connection.execute(select(tables.event.c.op).order_by(tables.event.c.entry_index))
         assert list(events.scalars()) == [
             *(12, 11, 11, 11, 1, 2, 1, 2, 1, 1, 2, 6),
-            *(1, 2, 11, 11, 1, 2, 11, 1, 6),
+            *(1, 2, 11, 11, 1, 2, 11, 13, 13, 16, 1, 6),
         ]
     assert audit(history.ledger) == ()
     assert find(history, lambda connection: connection) == ()

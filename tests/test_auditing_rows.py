@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import damage
 import pytest
-from conftest import BACKENDS
 from damage import (
     DAY,
+    SQLITE,
     History,
     at,
     change,
@@ -23,7 +23,6 @@ from damage import (
     find,
     incident_at,
     named,
-    open_history,
 )
 from kept import audit
 from reports import NOW
@@ -36,25 +35,13 @@ from ledger.store import entries, tables
 from ledger.store.engine import begin_read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from damage import Profiles
     from sqlalchemy import Column, ColumnElement, Table
 
     from ledger.ledger import LedgerKeys
     from ledger.store.engine import Connection
 
-SQLITE = pytest.mark.parametrize("history", ["sqlite"], indirect=True)
-
-
-@pytest.fixture(scope="module", params=BACKENDS)
-def history(
-    request: pytest.FixtureRequest, keys: LedgerKeys, profiles: Profiles, policy_text: str
-) -> Iterator[History]:
-    """Give one ledger for all tests here: each damages it and makes it whole again."""
-    with open_history(request, keys, profiles, policy_text) as lived:
-        yield lived
-
+history = damage.history
 
 POSTING = {
     "identifier": 1,
@@ -109,10 +96,15 @@ def test_planted_row_is_found(history: History, name: str) -> None:
     assert find(history, lambda connection: connection.execute(insert(table).values(row)))
 
 
+LAST = damage.SIZE - 1
 DROPPED: dict[str, tuple[Table, ColumnElement[bool], set[int | None]]] = {
     "content": (tables.event_content, content_of(damage.THEIRS), {damage.THEIRS}),
     "entry": (tables.log_entry, tables.log_entry.c.index == damage.THEIRS, {damage.THEIRS}),
-    "last entry": (tables.log_entry, tables.log_entry.c.index == damage.SIZE - 1, {20}),
+    "last entry": (
+        tables.log_entry,
+        tables.log_entry.c.index == damage.SIZE - 1,
+        {damage.SIZE - 1},
+    ),
     "incident": (tables.incident, tables.incident.c.reported_index == 6, {damage.THEIRS}),
     "retracted incident": (tables.incident, tables.incident.c.reported_index == 9, {9}),
     "edge": (tables.edge, tables.edge.c.event_index == 6, {4, 6, 16}),

@@ -88,6 +88,43 @@ def test_serve_and_worker_refuse_a_production_ledger_without_its_secrets(
     assert not (tmp_path / "var").exists()
 
 
+def test_folder_without_a_sandbox_is_named_where_no_secret_is_set(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    commands = (("log", "audit"), ("platform", "list"), ("worker", "--once"))
+    for command in commands:
+        result = run("elsewhere", *command)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr == (
+            "bcl: There is no sandbox in elsewhere (`bcl serve` makes one), and the settings name "
+            "no ledger.\n"
+        )
+    monkeypatch.setenv("BCL_TAG_KEY", "secret text")
+    for command in commands:
+        result = run("elsewhere", *command)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert all(f"BCL_{name} " in result.stderr for name in SECRETS if name != "TAG_KEY")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_misspelt_command_is_answered_with_the_one_that_was_meant() -> None:
+    for misspelt, meant in (("recipt", "receipt"), ("platfrom", "platform")):
+        result = run("x", misspelt)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert f"'{meant}'" in result.stderr
+
+
+def test_every_option_and_command_tells_what_it_is(tmp_path: Path) -> None:
+    for words, said in (
+        (("platform", "enrol"), "Whose law its incidents may fall under"),
+        (("key", "new"), "By which algorithm the key signs."),
+        (("platform", "suspend"), "nothing undoes it"),
+    ):
+        told_help = run(tmp_path, *words, "--help")
+        assert told_help.exit_code == 0
+        assert said in " ".join(told_help.stdout.split())
+
+
 def test_worker_does_what_is_due_and_ends(sandbox: Path) -> None:
     result = run(sandbox, "worker", "--once")
     assert (result.exit_code, result.output) == (0, "")
@@ -178,8 +215,21 @@ def test_new_key_is_kept_from_others_and_never_overwritten(tmp_path: Path) -> No
         assert (found, told(made)["keys"][0]["kid"]) == (algorithm, kid)
         assert json.loads(private)["d"] not in made.output
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
-        again = run("x", "key", "new", str(file))
-        assert (again.exit_code, again.stdout, file.read_text()) == (2, "", private)
+        for asked in ((), ("--algorithm", algorithm.value)):
+            again = run("x", "key", "new", str(file), *asked)
+            assert (again.exit_code, again.stdout) == (0, made.stdout), "its public half follows"
+            assert again.stderr == f"bcl: the key in {file} exists; its public half follows.\n"
+        (other,) = set(Algorithm) - {algorithm}
+        for refused in (
+            run("x", "key", "new", str(file), "--algorithm", other.value),
+            run("x", "key", "new", str(file), "--ledger"),
+        ):
+            assert (refused.exit_code, refused.stdout) == (2, "")
+        assert file.read_text() == private
+    (tmp_path / "public").write_text(json.dumps(told(made)["keys"][0]))
+    for place in ("public", __file__):
+        refused = run("x", "key", "new", place)
+        assert (refused.exit_code, refused.stdout) == (2, ""), "no private key is there"
     for place in ("no/such/key", "."):
         assert run("x", "key", "new", place).exit_code == 2
 

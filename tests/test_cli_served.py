@@ -9,7 +9,9 @@ import base64
 import hashlib
 import json
 import os
+import shutil
 import stat
+import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from conftest import ROOT
 from reports import sample_report
-from sandbox import PRIVATE, SECRETS, enrol, log_jwk, run, serving, told
+from sandbox import PRIVATE, SECRETS, enrol, environment, log_jwk, run, serving, told
 
 from cli.opening import prepare_sandbox
 from ledger.identity.key import Algorithm, generate_signing_jwk
@@ -63,7 +66,7 @@ class Sandbox:
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     """Serve a sandbox that `bcl serve` makes in an empty folder, enrol a shop and report."""
-    folder = tmp_path_factory.mktemp("served") / "var"
+    folder = tmp_path_factory.mktemp("served") / "the folder"
     (folder.parent / "key").mkdir()
     key = folder.parent / "key" / "shop.jwk"
     with serving(folder) as url:
@@ -112,6 +115,36 @@ def test_serve_makes_a_sandbox_in_an_empty_folder_and_talks_on_stderr_alone(
     assert {stat.S_IMODE(one.stat().st_mode) for one in secrets} == {0o600}
     assert stat.S_IMODE((sandbox.folder / "keys").stat().st_mode) == 0o700
     assert not any(one.read_text().strip() in talk for one in secrets)
+
+
+def test_lines_to_try_work_as_they_stand(sandbox: Sandbox) -> None:
+    if not (ROOT / ".venv" / "bin" / "python").exists():
+        pytest.skip("the printed lines use the checkout's environment, and there is none")
+    if shutil.which("curl") is None:
+        pytest.skip("the printed lines need curl")
+    port = sandbox.url.rpartition(":")[2]
+    talk = (sandbox.folder.parent / f"{port}.err").read_text()
+    lines = talk.partition("To try, in another terminal:\n")[2].splitlines()
+    assert lines[-1].split("#")[0].endswith(" worker   "), "the last one runs on"
+    tried = subprocess.run(
+        ["sh", "-euc", "\n".join(lines[:-1])],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (tried.returncode, tried.stderr) == (0, "")
+    answer = json.loads(tried.stdout.rpartition("\n}\n")[2])
+    assert (answer["score"], answer["basis"]) == (0, "no_record")
+    assert answer["log"]["origin"] == "localhost/sandbox"
+
+
+def test_server_that_gives_no_answer_is_named(sandbox: Sandbox) -> None:
+    question = json.dumps({"subject": {}}).encode()
+    for command in (("token", "issue"), ("risk", "assess", "-")):
+        result = sandbox.member(*command, url=CLOSED, given=question)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr == f"bcl: The ledger gave no answer. It was tried at {CLOSED}.\n"
 
 
 def test_second_start_changes_nothing(sandbox: Sandbox) -> None:
@@ -257,7 +290,11 @@ def test_tampered_receipt_other_statement_and_other_key_are_refused(sandbox: San
         )
         assert (result.exit_code, result.stdout) == (1, "")
     assert sandbox.verify("--event", sandbox.path("status")).exit_code == 1
-    assert sandbox.verify("--vkey", "ledger.example+0+é").exit_code == 2, "no key at all"
+    for no_key in ("ledger.example+0+é", "x" * 300, sandbox.path("vkey")):
+        refused = sandbox.verify("--vkey", no_key)
+        assert (refused.exit_code, refused.stdout) == (2, "")
+        is_file = no_key == sandbox.path("vkey")
+        assert ("It takes the key itself, not a file" in refused.stderr) == is_file
     prepare_sandbox(Path("other"))
     foreign = sandbox.verify("--vkey", Path("other/vkey").read_text().strip())
     assert (foreign.exit_code, foreign.stdout) == (1, "")

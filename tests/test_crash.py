@@ -10,20 +10,25 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import crash_world
 import httpx
 import pytest
 from crash_launcher import Moment, Plan
 from crash_world import (
+    AFTER,
+    BEFORE,
     CHECKPOINT,
     EVENT,
+    FAILED,
     LOAD_SECONDS,
+    STATEMENTS_MAX,
+    STRIDE,
+    UNANSWERED,
     World,
     await_death,
     hold_to_account,
-    long_ago,
-    open_world,
     send_fresh,
 )
 from simulator import phone_and_device, render_question
@@ -31,18 +36,7 @@ from simulator import phone_and_device, render_question
 from ledger.store import assessments, entries, platforms
 from ledger.store.engine import begin_read
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from datetime import datetime
-    from pathlib import Path
-
-    from ledger.ledger import Ledger, LedgerKeys
-
 ANSWER = "assessment"  # the look for the Idempotency-Key, or the record itself
-BEFORE, AFTER = Moment.BEFORE_COMMIT, Moment.AFTER_COMMIT
-FAILED, UNANSWERED = Moment.COMMIT_FAILED, Moment.COMMIT_UNANSWERED
-STATEMENTS_MAX = 120
-STRIDE = 2  # every second statement: a start for each takes its time
 ROUNDS = 3
 
 ROWS = [
@@ -63,20 +57,7 @@ LOST = [
     ("C6", "postgresql", UNANSWERED, EVENT, True),
 ]
 
-
-@pytest.fixture
-def now() -> datetime:
-    """Found the ledger some days ago."""
-    return long_ago()
-
-
-@pytest.fixture
-def world(
-    ledger: Ledger, database_url: str, keys: LedgerKeys, tmp_path: Path, now: datetime
-) -> Iterator[World]:
-    """Give a ledger with three members whose processes may die."""
-    with open_world(ledger, database_url, keys, tmp_path, now) as opened:
-        yield opened
+now, world = crash_world.now, crash_world.world
 
 
 # --- Accepting ------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import pytest
 from conftest import ORIGIN
 from crash_launcher import Moment, Plan
 from crash_stage import Member, Stage, Told, render_environment, tell_time
+from crash_world import AFTER, BEFORE, KILLED
 
 from ledger.auditing import audit_ledger
 from ledger.enrolling import list_platforms
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from ledger.ledger import Ledger, LedgerKeys
     from ledger.rights.jurisdiction import JurisdictionProfile
 
-BEFORE, AFTER = Moment.BEFORE_COMMIT, Moment.AFTER_COMMIT
-KILLED = -9
 CREATE = ("db", "upgrade", "--origin", ORIGIN, "--jurisdiction", "SANDBOX")
 STATEMENTS_MAX = 300
 STRIDE = 9  # an even sample of the statements of a migration, and quick

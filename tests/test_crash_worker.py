@@ -10,19 +10,24 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import crash_world
 import pytest
 from crash_launcher import Moment, Plan
 from crash_stage import tell_time
 from crash_world import (
+    AFTER,
+    BEFORE,
     CHECKPOINT,
     ENTRY,
     EVENT,
+    FAILED,
     KILLED,
     LOAD_SECONDS,
+    STATEMENTS_MAX,
+    STRIDE,
+    UNANSWERED,
     World,
     hold_to_account,
-    long_ago,
-    open_world,
     send_fresh,
 )
 from simulator import phone_and_device
@@ -32,32 +37,11 @@ from ledger.store import entries, incidents
 from ledger.store.engine import begin_read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from datetime import datetime
-    from pathlib import Path
+    from ledger.ledger import Ledger
 
-    from ledger.ledger import Ledger, LedgerKeys
-
-BEFORE, AFTER = Moment.BEFORE_COMMIT, Moment.AFTER_COMMIT
-FAILED, UNANSWERED = Moment.COMMIT_FAILED, Moment.COMMIT_UNANSWERED
-STATEMENTS_MAX = 120
-STRIDE = 2  # every second statement: a start for each takes its time
 COMPLAINT = "bcl worker: The database can't be reached"
 
-
-@pytest.fixture
-def now() -> datetime:
-    """Found the ledger some days ago."""
-    return long_ago()
-
-
-@pytest.fixture
-def world(
-    ledger: Ledger, database_url: str, keys: LedgerKeys, tmp_path: Path, now: datetime
-) -> Iterator[World]:
-    """Give a ledger with three members whose processes may die."""
-    with open_world(ledger, database_url, keys, tmp_path, now) as opened:
-        yield opened
+now, world = crash_world.now, crash_world.world
 
 
 def leave_unpublished(world: World) -> None:

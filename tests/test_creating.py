@@ -17,14 +17,15 @@ from sqlalchemy import inspect
 
 from ledger.checking import check_ready
 from ledger.creating import create_ledger
+from ledger.deriving import open_event
 from ledger.errors import Conflict, InvalidInput, LedgerCorrupt, LedgerError, LedgerUnavailable
 from ledger.identity.token import payload_of
-from ledger.incident.incident import parse_ledger_statement
+from ledger.incident.statement import parse_ledger_statement
 from ledger.ledger import assemble_ledger, open_ledger
 from ledger.log.checkpoint import open_checkpoint
 from ledger.log.leaf import Op
 from ledger.proving import latest_checkpoint
-from ledger.sequencing import open_event, sequence
+from ledger.sequencing import sequence
 from ledger.store import entries, ledgers
 from ledger.store.engine import begin_read, begin_write, open_database
 from ledger.store.tables import log_checkpoint, log_state

@@ -12,6 +12,7 @@ from exact import settle
 from kept import audit, nothing_kept, read_log
 from simulator import Simulator, phone_and_device
 
+from ledger.deriving import open_event
 from ledger.enrolling import (
     enrol_platform,
     list_platforms,
@@ -30,9 +31,8 @@ from ledger.errors import (
 from ledger.identity.key import Algorithm, KeyState, generate_signing_jwk
 from ledger.identity.platform import PlatformState
 from ledger.identity.token import payload_of, verify_event_token
-from ledger.incident.incident import parse_ledger_statement
+from ledger.incident.statement import parse_ledger_statement
 from ledger.log.leaf import NO_REF, EntryReason, Op, commit, tag_issuer
-from ledger.sequencing import open_event
 from ledger.store import entries, platforms
 from ledger.store.engine import begin_read
 

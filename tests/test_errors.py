@@ -21,8 +21,8 @@ from ledger.authorizing import grant_access
 from ledger.errors import Fault, LedgerCorrupt, LedgerError, TokenReplayed
 from ledger.identity.key import Algorithm, generate_signing_jwk
 from ledger.identity.token import EVENT_TYPE, sign_token
-from ledger.incident.incident import CONFIRMED
 from ledger.incident.rendering import render_event
+from ledger.incident.statement import CONFIRMED
 from ledger.reporting import accept_event
 
 if TYPE_CHECKING:

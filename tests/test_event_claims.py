@@ -11,6 +11,7 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import forging
 import pytest
 from forging import (
     GONE,
@@ -23,7 +24,6 @@ from forging import (
     honest_token,
     refused,
     seal,
-    standing_shop,
 )
 from reports import NOW
 from sqlalchemy import delete
@@ -43,43 +43,23 @@ from ledger.errors import (
 )
 from ledger.identity.key import Algorithm, encode_base64url, generate_signing_jwk
 from ledger.identity.token import EVENT_AGE_MAX
-from ledger.incident.incident import CONFIRMED, RETRACTED
+from ledger.incident.statement import CONFIRMED, RETRACTED
 from ledger.reporting import accept_event
 from ledger.store import tables
 from ledger.store.engine import begin_write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable
     from datetime import datetime
-    from pathlib import Path
 
     from simulator import Simulator
-
-    from ledger.rights.jurisdiction import JurisdictionProfile
 
 SECONDS = int(NOW.timestamp())
 ELSEWHERE = {"format": "iss_sub", "iss": "https://shop-b.example", "sub": "acct-1"}
 EVENT_BEFORE = f'"events":{{"{CONFIRMED}":{{}},'.encode()
 OPAQUE = {"format": "opaque", "id": "bcl1.1.phone." + "A" * 43}
 
-
-@pytest.fixture
-def backend() -> str:
-    """Judge tokens on SQLite alone."""
-    return "sqlite"
-
-
-@pytest.fixture(scope="module")
-def victim(
-    sqlite_template: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-    profiles: Mapping[str, JurisdictionProfile],
-    policy_text: str,
-) -> Iterator[Simulator]:
-    """Give an enrolled platform whose ledger refuses all that this module's tables hold."""
-    folder = tmp_path_factory.mktemp("victim")
-    with standing_shop(sqlite_template, folder, profiles, policy_text) as shop:
-        yield shop
+backend, victim = forging.backend, forging.victim
 
 
 def sign(shop: Simulator, payload: bytes) -> bytes:

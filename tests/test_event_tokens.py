@@ -11,6 +11,7 @@ import hmac
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import forging
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
@@ -28,7 +29,6 @@ from forging import (
     refused,
     seal,
     seal_text,
-    standing_shop,
     with_spare_bits,
 )
 
@@ -55,36 +55,15 @@ from ledger.store import platforms
 from ledger.store.engine import begin_write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable
     from datetime import datetime
-    from pathlib import Path
 
     from simulator import Simulator
-
-    from ledger.rights.jurisdiction import JurisdictionProfile
-
 
 ED25519_ORDER = 2**252 + 27742317777372353535851937790883648493
 STRANGER = generate_signing_jwk(Algorithm.ED25519)
 
-
-@pytest.fixture
-def backend() -> str:
-    """Judge tokens on SQLite alone."""
-    return "sqlite"
-
-
-@pytest.fixture(scope="module")
-def victim(
-    sqlite_template: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-    profiles: Mapping[str, JurisdictionProfile],
-    policy_text: str,
-) -> Iterator[Simulator]:
-    """Give an enrolled platform whose ledger refuses all that this module's tables hold."""
-    folder = tmp_path_factory.mktemp("victim")
-    with standing_shop(sqlite_template, folder, profiles, policy_text) as shop:
-        yield shop
+backend, victim = forging.backend, forging.victim
 
 
 @pytest.fixture

@@ -17,18 +17,18 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pydantic import BaseModel
 
 from ledger import authorizing, reporting, strict_json
+from ledger.deriving import open_event
 from ledger.enrolling import revoke_key, rotate_key, suspend_platform
 from ledger.errors import SchemaViolation
 from ledger.identity import identifier, token
 from ledger.identity.key import Algorithm, generate_signing_jwk, parse_jwk, public_jwk
 from ledger.identity.platform import SCOPES
-from ledger.incident import incident
+from ledger.incident import incident, statement
 from ledger.incident.lifecycle import State
-from ledger.incident.schema import Confirmed, ConfirmedClaims, EventMembers, Retracted
+from ledger.incident.schema import Claims, Confirmed, EventMembers, Retracted
 from ledger.log import leaf, note, receipt
 from ledger.log.checkpoint import Checkpoint, sign_checkpoint
 from ledger.log.merkle import leaf_hash, node_hash
-from ledger.sequencing import open_event
 from ledger.store.engine import begin_read
 from ledger.store.entries import select_sequenced
 from ledger.store.platforms import LEDGER_PLATFORM
@@ -217,7 +217,7 @@ def published_members(heading: str) -> dict[str, bool]:
 @pytest.mark.parametrize(
     ("heading", "model", "elsewhere"),
     [
-        ("Claims", ConfirmedClaims, {path for path, *_ in members(Confirmed, "events.*.")}),
+        ("Claims", Claims[Confirmed], {path for path, *_ in members(Confirmed, "events.*.")}),
         ("Members of every event", EventMembers, set()),
         ("refund-incident-confirmed", Confirmed, set(EventMembers.model_fields)),
         ("refund-incident-retracted", Retracted, set(EventMembers.model_fields)),
@@ -250,27 +250,27 @@ def paths(value: object, prefix: str = "") -> Iterator[str]:
 
 def test_example_of_a_report_shows_every_member_that_there_is() -> None:
     claims = example("refund-incident-confirmed")
-    event = claims["events"][incident.CONFIRMED]
+    event = claims["events"][statement.CONFIRMED]
     for heading in ("Members of every event", "refund-incident-confirmed"):
         assert published_members(heading).keys() <= set(paths(event))
     assert published_members("Claims").keys() <= set(paths(claims))
-    assert f"`{incident.CONFIRMED}`" in section("refund-incident-confirmed")
-    assert f"`{incident.RETRACTED}`" in section("refund-incident-retracted")
+    assert f"`{statement.CONFIRMED}`" in section("refund-incident-confirmed")
+    assert f"`{statement.RETRACTED}`" in section("refund-incident-retracted")
 
 
 @pytest.mark.parametrize("day", [b"1795161600", b"2026-11-20T08:00Z", b"2026-11-20 08:00:00Z"])
 def test_instant_in_another_form_than_published_is_refused(day: bytes) -> None:
     raw = payload("refund-incident-confirmed").replace(b"2026-11-20T08:00:00Z", day)
     with pytest.raises(SchemaViolation):
-        incident.parse_event(raw)
+        statement.parse_event(raw)
 
 
 def test_examples_of_events_are_parsed_as_they_read() -> None:
-    report = incident.parse_event(payload("refund-incident-confirmed"))
-    retraction = incident.parse_event(payload("refund-incident-retracted"))
+    report = statement.parse_event(payload("refund-incident-confirmed"))
+    retraction = statement.parse_event(payload("refund-incident-retracted"))
     shown = values("Example: identifiers")
     assert isinstance(report, incident.IncidentReport)
-    assert not isinstance(retraction, incident.IncidentReport)
+    assert isinstance(retraction, statement.Retraction)
     blinded = identifier.parse_identifier(shown["identifier"])
     assert report.account == identifier.AccountRef(shown["iss"], shown["sub"])
     assert report.identifiers[0].identifier == blinded
@@ -315,6 +315,7 @@ def story(ledger: Ledger, simulator: Callable[..., Simulator]) -> Story:
     at = datetime.fromtimestamp(claims["iat"], UTC)
     report = sign(claims, shop.private_jwk, token.EVENT_TYPE)
     reported = reporting.accept_event(ledger, report, at).incident_id
+    assert reported is not None
     assertion = sign(example("client assertion"), shop.private_jwk, token.ASSERTION_TYPE)
     access = authorizing.grant_access(ledger, assertion.decode(), None, None, at).token
     caller = shop.caller(at)
@@ -341,17 +342,17 @@ def test_statements_of_the_ledger_have_the_published_members(story: Story) -> No
     own = [claims for stored, claims in story.logged if stored.platform == LEDGER_PLATFORM]
     changes = {}
     for claims in own:
-        statement = incident.parse_ledger_statement(json.dumps(claims).encode())
-        shown = example(statement.name)
-        published = incident.parse_ledger_statement(payload(statement.name)).members
+        said = statement.parse_ledger_statement(json.dumps(claims).encode())
+        shown = example(said.name)
+        published = statement.parse_ledger_statement(payload(said.name)).members
         assert claims.keys() == shown.keys()
         assert claims["events"].keys() == shown["events"].keys()
         assert claims["sub_id"].keys() == shown["sub_id"].keys()
-        change = statement.members.get("change")
+        change = said.members.get("change")
         if change == published.get("change"):
-            assert statement.members.keys() == published.keys()
+            assert said.members.keys() == published.keys()
         if change:
-            changes[change] = statement.members.keys() - {"change"}
+            changes[change] = said.members.keys() - {"change"}
     assert changes == {
         plain(change): set(re.findall("`(.*?)`", further))
         for change, further in tables("Example: platform-changed")[0]

@@ -5,7 +5,6 @@ All but two tests need no database: they sketch who bears what and ask the pure 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
@@ -51,7 +50,7 @@ def crowd(kind: Kind, number: int, bucket: Bucket) -> Sketch:
 def asked_in(sketch: Sketch, bucket: Bucket) -> Sketch:
     """Let the asker declare a bucket for all that it presents."""
     for key, one in sketch.presented.items():
-        sketch.presented[key] = replace(one, bucket=bucket)
+        sketch.presented[key] = one._replace(bucket=bucket.code)
     return sketch
 
 
@@ -62,16 +61,31 @@ def asked_in(sketch: Sketch, bucket: Bucket) -> Sketch:
     ("groups", "asker_bucket", "absent", "n"),
     [
         ({}, Bucket.ONE, True, 1),
-        ({"a": GroupCount(1, Bucket.ONE)}, Bucket.ONE, True, 1),
-        ({"a": GroupCount(3, Bucket.ONE), "b": GroupCount(2, Bucket.ONE)}, Bucket.ONE, True, 3),
-        ({"me": GroupCount(3, Bucket.ONE)}, Bucket.ONE, True, 4),
-        ({"me": GroupCount(3, Bucket.ONE)}, Bucket.ONE, False, 3),
-        ({"me": GroupCount(1, Bucket.MASS)}, Bucket.ONE, False, 1),
-        ({"a": GroupCount(1, Bucket.ONE)}, Bucket.MANY, True, 10),
-        ({"a": GroupCount(1, Bucket.MASS)}, Bucket.ONE, True, 1),
-        ({"a": GroupCount(1, Bucket.MASS), "b": GroupCount(1, Bucket.FEW)}, Bucket.ONE, True, 2),
-        ({"a": GroupCount(1, Bucket.MASS), "b": GroupCount(1, Bucket.MANY)}, Bucket.ONE, True, 10),
-        ({name: GroupCount(1, Bucket.ONE) for name in "abcde"}, Bucket.ONE, True, 1),
+        ({"a": GroupCount(1, Bucket.ONE.code)}, Bucket.ONE, True, 1),
+        (
+            {"a": GroupCount(3, Bucket.ONE.code), "b": GroupCount(2, Bucket.ONE.code)},
+            Bucket.ONE,
+            True,
+            3,
+        ),
+        ({"me": GroupCount(3, Bucket.ONE.code)}, Bucket.ONE, True, 4),
+        ({"me": GroupCount(3, Bucket.ONE.code)}, Bucket.ONE, False, 3),
+        ({"me": GroupCount(1, Bucket.MASS.code)}, Bucket.ONE, False, 1),
+        ({"a": GroupCount(1, Bucket.ONE.code)}, Bucket.MANY, True, 10),
+        ({"a": GroupCount(1, Bucket.MASS.code)}, Bucket.ONE, True, 1),
+        (
+            {"a": GroupCount(1, Bucket.MASS.code), "b": GroupCount(1, Bucket.FEW.code)},
+            Bucket.ONE,
+            True,
+            2,
+        ),
+        (
+            {"a": GroupCount(1, Bucket.MASS.code), "b": GroupCount(1, Bucket.MANY.code)},
+            Bucket.ONE,
+            True,
+            10,
+        ),
+        ({name: GroupCount(1, Bucket.ONE.code) for name in "abcde"}, Bucket.ONE, True, 1),
     ],
     ids=[
         "nobody",
@@ -90,7 +104,7 @@ def asked_in(sketch: Sketch, bucket: Bucket) -> Sketch:
 def test_accounts_are_counted_within_one_group(
     groups: dict[str, GroupCount], asker_bucket: Bucket, absent: bool, n: int
 ) -> None:
-    assert count_accounts(groups, "me", asker_bucket, absent=absent)[0] == n
+    assert max(count_accounts(groups, "me", asker_bucket.code, absent=absent).values()) == n
 
 
 @pytest.mark.parametrize(
@@ -100,7 +114,7 @@ def test_accounts_are_counted_within_one_group(
 def test_phone_says_less_with_every_account_beyond_two(accounts: int, score: int) -> None:
     sketch = Sketch(TODAY).bear(2, 1, (PHONE,))
     seen = sketch.seen[PHONE.key, 1]
-    sketch.seen[PHONE.key, 1] = replace(seen, accounts=accounts)
+    sketch.seen[PHONE.key, 1] = seen._replace(accounts=accounts)
     assert sketch.score().score == score
 
 
@@ -116,7 +130,7 @@ def test_token_links_up_to_its_cap_and_nobody_beyond(kind: Kind) -> None:
         Kind.PHONE: 10,
         Kind.ADDR: 50,
     }.get(kind)
-    assert POLICY.kinds[kind].cap == cap
+    assert POLICY.kinds[kind.code].cap == cap
     below = asked_in(crowd(kind, cap or 500, Bucket.ONE), Bucket.ONE).score()
     assert below.score
     assert below.ignored == ()
@@ -219,10 +233,10 @@ def test_same_person_needs_bindings_verified_for_their_kind_on_both_sides(
     second = () if kind is Kind.NID else (DEVICE,) if kind is Kind.PHONE else (PHONE,)
     shared = Shared(kind)
     mine = Sketch(TODAY).bear(2, 1, (shared, *second))
-    mine.presented[shared.key] = replace(mine.presented[shared.key], binding=binding)
+    mine.presented[shared.key] = mine.presented[shared.key]._replace(binding=binding.code)
     theirs = Sketch(TODAY).bear(2, 1, (shared, *second))
     theirs.rows = [
-        replace(row, binding=binding.code) if row.key == shared.key else row for row in theirs.rows
+        row._replace(binding=binding.code) if row.key == shared.key else row for row in theirs.rows
     ]
     for sketch in (mine, theirs):
         assert (sketch.score().basis == "same_person") is (binding in verified)
@@ -238,7 +252,7 @@ def test_person_is_not_recognised_by_a_token_on_more_accounts_than_its_free_numb
         tokens = (Shared(Kind.NID),) if kind is Kind.NID else PERSON
         sketch = Sketch(TODAY).bear(2, 1, tokens)
         shared = Shared(kind).key
-        sketch.presented[shared] = replace(sketch.presented[shared], bucket=bucket)
+        sketch.presented[shared] = sketch.presented[shared]._replace(bucket=bucket.code)
         assert (sketch.score().basis == "same_person") is same, (kind, bucket)
 
 
@@ -246,8 +260,8 @@ def test_lowest_platform_of_a_group_stands_for_it() -> None:
     sketch = Sketch(TODAY)
     for account, platform in ((2, 7), (3, 4), (4, 9)):
         sketch.bear(account, 1, (Shared(Kind.NID),), platform=platform)
-    sketch.rows = [replace(row, group="one") for row in sketch.rows]
-    sketch.seen = {at: replace(one, group="one") for at, one in sketch.seen.items()}
+    sketch.rows = [row._replace(group="one") for row in sketch.rows]
+    sketch.seen = {at: one._replace(group="one") for at, one in sketch.seen.items()}
     assert [(part.group, part.platform) for part in sketch.score().groups] == [("one", 4)]
 
 

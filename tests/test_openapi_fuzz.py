@@ -110,9 +110,7 @@ class Exchange:
         self.question = shop.request("liu", phone_and_device("liu"))
         self.ids = {
             "incident_id": shop.report("liu", phone_and_device("liu"), now).incident_id,
-            "assessment_id": str(
-                assess_risk(ledger, shop.caller(now), self.question, now)["id"],
-            ),
+            "assessment_id": assess_risk(ledger, shop.caller(now), self.question, now).id,
         }
         sequence(ledger, now)
 

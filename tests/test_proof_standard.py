@@ -18,18 +18,12 @@ from pydantic import TypeAdapter
 from reports import NOW, digest, sample_report
 
 from ledger.errors import SchemaViolation, StandardNotMet
-from ledger.incident.incident import (
-    CONFIRMED,
-    EvidenceItem,
-    IncidentReport,
-    Money,
-    Series,
-    parse_event,
-)
+from ledger.incident.incident import EvidenceItem, IncidentReport, Money, Series
 from ledger.incident.lifecycle import State, next_state
 from ledger.incident.proof_standard import count_independent, judge_report
 from ledger.incident.rendering import render_event
-from ledger.incident.schema import ConfirmedClaims, RetractedClaims, Text, Uri
+from ledger.incident.schema import Claims, Confirmed, Retracted, Text, Uri
+from ledger.incident.statement import CONFIRMED, parse_event
 from ledger.incident.taxonomy import (
     Actor,
     Conduct,
@@ -169,7 +163,10 @@ def test_two_items_of_two_sources_are_enough_whatever_stands_beside_them() -> No
 
 # --- P1: grounds, by the level of proof -----------------------------------------------------
 
-FINDING = {ProofLevel.A: EvidenceKind.DECISION, ProofLevel.C: EvidenceKind.ADMISSION}
+FINDINGS = {
+    ProofLevel.A: {EvidenceKind.DECISION},
+    ProofLevel.C: {EvidenceKind.ADMISSION, EvidenceKind.RESTITUTION},
+}
 UNHEARD: dict[str, Any] = {
     "human_decision": False,
     "buyer_heard": False,
@@ -182,7 +179,27 @@ def test_level_needs_its_own_finding_and_nothing_of_level_d(level: ProofLevel) -
     honest = sample_report().proof.evidence
     for kind in EvidenceKind:
         proof = with_proof(level=level, evidence=(*honest, item(kind, content="more")), **UNHEARD)
-        assert judge(proof) == ({} if kind is FINDING[level] else {"/proof/level": "P1"})
+        assert judge(proof) == ({} if kind in FINDINGS[level] else {"/proof/level": "P1"})
+
+
+def test_restitution_is_a_ground_of_level_c_alone_and_no_second_item_by_itself() -> None:
+    paid_back = item(EvidenceKind.RESTITUTION, EvidenceSource.PAYMENT_PROVIDER, "reversal")
+    assert judge(with_proof(level=ProofLevel.C, evidence=(item(), paid_back), **UNHEARD)) == {}
+    alone = with_proof(level=ProofLevel.C, evidence=(paid_back,), **UNHEARD)
+    assert judge(alone) == {"/proof/evidence": "P2"}
+    unheard = with_proof(level=ProofLevel.D, evidence=(item(), paid_back), **UNHEARD)
+    assert judge(unheard) == {f"/proof/{name}": "P1" for name in UNHEARD}
+
+
+def test_restitution_is_a_kind_of_evidence_on_the_wire_and_nothing_like_it_is() -> None:
+    paid_back = item(EvidenceKind.RESTITUTION, content="reversal")
+    honest = with_proof(evidence=(*sample_report().proof.evidence, paid_back))
+    proof: Any = render_event(honest, "x")["events"][CONFIRMED]["proof"]  # type: ignore[index]  # JSON
+    assert proof["evidence"][-1]["kind"] == "restitution"
+    assert parse({"proof": proof}).proof == honest.proof
+    proof["evidence"][-1]["kind"] = "restituted"
+    with pytest.raises(SchemaViolation):
+        parse({"proof": proof})
 
 
 def test_level_b_is_refused_whatever_the_evidence() -> None:
@@ -339,7 +356,7 @@ def test_incident_begins_confirmed_and_in_no_other_way() -> None:
 def test_schema_has_no_free_text_where_a_status_could_hide() -> None:
     """Walk the published schemas: every string is a closed list, of a form, or a known name."""
     free = set()
-    for model in (ConfirmedClaims, RetractedClaims):
+    for model in (Claims[Confirmed], Claims[Retracted]):
         schema = model.model_json_schema()
         for name, definition in {"": schema, **schema["$defs"]}.items():
             assert definition.get("additionalProperties", False) is False or "enum" in definition

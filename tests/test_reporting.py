@@ -14,6 +14,7 @@ import pytest
 from exact import settle
 from kept import BUYER, hold, nothing_kept, read_log, report_of, see
 
+from ledger.deriving import open_event
 from ledger.errors import (
     CaseReported,
     EventIdReused,
@@ -31,7 +32,6 @@ from ledger.identity.token import ACKNOWLEDGEMENT_TYPE, STATUS_TYPE, verify_ledg
 from ledger.incident.incident import IncidentReport, Money
 from ledger.log.leaf import NO_REF, EntryReason, Op, commit
 from ledger.reporting import accept_event, sign_status
-from ledger.sequencing import open_event
 from ledger.store import entries
 from ledger.store.engine import begin_read
 

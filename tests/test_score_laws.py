@@ -76,8 +76,8 @@ def score_all(
 
 def without_rows(score: RiskScore) -> RiskScore:
     """Leave out the row ids of associated accounts, which tell in which order they came."""
-    links = sorted((replace(part, account=0, points=0) for part in score.links), key=repr)
-    return replace(score, links=tuple(links))
+    links = sorted((part._replace(account=0, points=0) for part in score.links), key=repr)
+    return score._replace(links=tuple(links))
 
 
 def test_score_does_not_depend_on_the_order_of_reports(

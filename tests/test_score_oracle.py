@@ -6,6 +6,7 @@ world that leaked into another would show as well.
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -91,7 +92,7 @@ def compare(
             advice = advise(score, purpose, ledger.policy)
             assert advice is not None
             assert (advice.action, advice.rule) == told, world.label
-        answer = assess_risk(ledger, callers[asker.uri], asked, at)
+        answer = json.loads(assess_risk(ledger, callers[asker.uri], asked, at).text)
         assert stored_score(ledger, answer) == expected.score
         shown = answer["reasons"]
         assert isinstance(shown, list)

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ledger.deriving import event_context
 from ledger.errors import LedgerCorrupt
 from ledger.privacy.sealing import NONCE_BYTES, SealedToken, seal, unseal
-from ledger.sequencing import event_context, tag_key_context
+from ledger.sequencing import tag_key_context
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,6 +7,7 @@ where the exact score is the one recorded with the answer and the shown one its 
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -143,7 +144,7 @@ def test_worked_values_follow_from_real_reports(
     settle(ledger, now)
     for told, question in zip(SCENES, questions, strict=True):
         at = now + timedelta(days=told.days)
-        answer = assess_risk(ledger, asker.caller(at), question, at)
+        answer = json.loads(assess_risk(ledger, asker.caller(at), question, at).text)
         assert stored_score(ledger, answer) == told.score, told.name
         assert answer["score"] == told.score // 10 * 10, told.name
         assert (answer["level"], answer["basis"]) == (told.level, told.basis), told.name
@@ -166,7 +167,7 @@ def test_the_page_lists_these_very_values() -> None:
 def test_the_page_lists_the_kinds_of_the_policy() -> None:
     rules = [
         [
-            f"`{kind}`",
+            f"`{Kind.from_code(kind)}`",
             f"{rule.strength / 1_000_000:.2f}",
             str(rule.free),
             "none" if rule.cap is None else str(rule.cap),

@@ -5,34 +5,41 @@
 - Everything else that is shared is association, and is never chained.
 - A token on more accounts than its kind's cap is a hub and links nobody, unless each group above
   the cap declared how many of its accounts are on it and a third of them bear incidents.
+
+Kinds, bindings and buckets are their stable numbers here: a question looks at hundreds of them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ledger.identity.identifier import Binding, Bucket, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Mapping
 
 CROWD_SEEN_MAX = 499
+NID, ADDR = Kind.NID.code, Kind.ADDR.code
 
-# The code of a posting's binding that counts as verified, by kind; a device is only observed.
 _VERIFIED = {
     Kind.NID: {Binding.REAL_NAME},
     Kind.PHONE: {Binding.OTP, Binding.REAL_NAME},
     Kind.EMAIL: {Binding.OTP},
     Kind.PAY: {Binding.PSP},
     Kind.DEVICE: {Binding.OBSERVED, Binding.OTP, Binding.PSP, Binding.REAL_NAME},
-    Kind.ADDR: frozenset(),
+    Kind.ADDR: set(),
 }
-_SECOND = frozenset({Kind.PAY, Kind.EMAIL, Kind.DEVICE})
+# Pairs of a kind and the binding that verifies it; a device is only observed.
+VERIFIED = frozenset(
+    (kind.code, binding.code) for kind, bindings in _VERIFIED.items() for binding in bindings
+)
+LOWER_BOUNDS = tuple(bucket.lower_bound for bucket in Bucket)
+UPPER_BOUNDS = tuple(bucket.upper_bound for bucket in Bucket)
+_PHONE = Kind.PHONE.code
+_SECONDS = (Kind.PAY.code, Kind.EMAIL.code, Kind.DEVICE.code)
 
 
-@dataclass(frozen=True, slots=True)
-class KindRule:
+class KindRule(NamedTuple):
     """How a kind links. *Units*: `strength` in micro-units; `cap` None means never a hub."""
 
     strength: int
@@ -40,80 +47,62 @@ class KindRule:
     cap: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Presented:
-    """One identifier as the asker presents it, by its lookup key."""
+class Presented(NamedTuple):
+    """One identifier as the asker presents it, by its lookup key, in codes."""
 
     key: bytes
-    kind: Kind
-    binding: Binding
-    bucket: Bucket
+    kind: int
+    binding: int
+    bucket: int
 
 
-@dataclass(frozen=True, slots=True)
-class GroupCount:
+class GroupCount(NamedTuple):
     """What is known of one platform group on one token: accounts seen, declared bucket."""
 
     seen: int
-    bucket: Bucket | None
+    bucket: int
+    bucket_index: int = 0
 
 
-def is_verified(kind: Kind, binding: Binding) -> bool:
-    """Tell whether a binding is by verified means for its kind."""
-    return binding in _VERIFIED[kind]
-
-
-def is_same_person(shared: Iterable[Kind]) -> bool:
-    """Tell whether identifiers verified on both sides make two accounts one person's."""
-    kinds = set(shared)
-    return Kind.NID in kinds or (Kind.PHONE in kinds and bool(kinds & _SECOND))
+def is_same_person(shared: Container[int]) -> bool:
+    """Tell whether the kinds that are verified on both sides make two accounts one person's."""
+    return NID in shared or (_PHONE in shared and any(kind in shared for kind in _SECONDS))
 
 
 def count_accounts(
-    groups: Mapping[str, GroupCount], asker_group: str, asker_bucket: Bucket, *, absent: bool
-) -> tuple[int, dict[str, int]]:
-    """Count the accounts on a token.
+    groups: Mapping[str, GroupCount], asker_group: str, asker_bucket: int, *, absent: bool
+) -> dict[str, int]:
+    """Count the accounts on a token, for each group; n is the largest.
 
-    *Shape*: n, and per group the number that the hub rule tests. The asker counts itself where
-    it is `absent` from its group. Of other groups' declarations the second-largest counts, so
-    that no member alone launders a ring.
+    *Shape*: the asker counts itself where it is `absent` from its group. Of other groups'
+    declarations the second-largest counts, so that no member alone launders a ring.
     """
-    seen = {name: one.seen for name, one in groups.items()}
-    seen[asker_group] = seen.get(asker_group, 0) + (1 if absent else 0)
-    declared = sorted(
-        (
-            one.bucket.lower_bound
-            for name, one in groups.items()
-            if name != asker_group and one.bucket is not None
-        ),
-        reverse=True,
-    )
-    confirmed = declared[1] if len(declared) > 1 else 0
-    tested = dict(seen)
+    own = groups.get(asker_group)
+    seen = (own.seen if own else 0) + (1 if absent else 0)
+    counted = {asker_group: max(seen, LOWER_BOUNDS[asker_bucket])}
+    declared = [LOWER_BOUNDS[one.bucket] for name, one in groups.items() if name != asker_group]
+    confirmed = sorted(declared)[-2] if len(declared) > 1 else 0
     for name, one in groups.items():
-        if name != asker_group and one.bucket is not None:
-            tested[name] = max(seen[name], min(one.bucket.lower_bound, confirmed))
-    tested[asker_group] = max(seen[asker_group], asker_bucket.lower_bound)
-    return max(tested.values()), tested
+        if name != asker_group:
+            counted[name] = max(one.seen, min(LOWER_BOUNDS[one.bucket], confirmed))
+    return counted
 
 
 def is_hub(
     groups: Mapping[str, GroupCount],
-    tested: Mapping[str, int],
+    counted: Mapping[str, int],
     asker_group: str,
-    asker_bucket: Bucket,
+    asker_bucket: int,
     cap: int,
 ) -> bool:
     """Tell whether a token links nobody: some group above the cap can't vouch for it."""
-    for name, number in tested.items():
+    for name, number in counted.items():
         if number <= cap:
             continue
         known = groups.get(name)
-        declared = known.bucket if known else None
-        bucket = asker_bucket if name == asker_group else declared
         seen = known.seen if known else 0
-        if bucket is None or bucket.upper_bound is None or seen > CROWD_SEEN_MAX:
-            return True
-        if 3 * seen < bucket.upper_bound:
+        bucket = known.bucket if known and name != asker_group else asker_bucket
+        upper = UPPER_BOUNDS[bucket]
+        if upper is None or seen > CROWD_SEEN_MAX or 3 * seen < upper:
             return True
     return False

@@ -6,17 +6,19 @@ Built from the rows of one read. Nothing here weighs; a neighbourhood says who i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ledger.graph.link import (
+    LOWER_BOUNDS,
+    NID,
+    VERIFIED,
     GroupCount,
     Presented,
     count_accounts,
     is_hub,
     is_same_person,
-    is_verified,
 )
-from ledger.identity.identifier import Binding, Bucket, Kind
+from ledger.identity.identifier import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,136 +26,135 @@ if TYPE_CHECKING:
     from ledger.graph.link import KindRule
     from ledger.graph.posting import Multiplicity, Posting
 
-__all__ = ["Bearer", "IgnoredLink", "Neighbourhood", "Presented", "build_neighbourhood"]
+__all__ = ["Bearer", "Evidence", "IgnoredLink", "Neighbourhood", "Presented", "build_neighbourhood"]
 
 
 @dataclass(frozen=True, slots=True)
-class SharedKind:
-    """The best token of one kind that an account shares with the asker."""
+class Evidence:
+    """What one read gave: the log's size, the policy in force there, the rows under some keys.
 
-    kind: Kind
+    *Shape*: `separated` are the accounts that were stated not to be the asked account's person,
+    `markers` the kinds of the markers on the account or its identifiers, with first and last day.
+    """
+
+    log_size: int
+    policy_version: int
+    postings: Sequence[Posting]
+    multiplicities: Sequence[Multiplicity]
+    separated: frozenset[int] = frozenset()
+    markers: Sequence[tuple[int, int, int]] = ()
+
+
+class SharedKind(NamedTuple):
+    """A kind that an account shares with the asker, and the accounts on its rarest token."""
+
+    kind: int
     accounts: int
 
 
-@dataclass(frozen=True, slots=True)
-class Bearer:
+class Bearer(NamedTuple):
     """An account that bears incidents, with its rows and what it shares with the asker."""
 
     account: int
     platform: int
     group: str
-    rows: tuple[Posting, ...]
+    rows: Sequence[Posting]
     shared: tuple[SharedKind, ...]
     has_nid: bool
 
 
-@dataclass(frozen=True, slots=True)
-class IgnoredLink:
-    """A token that linked nobody, and why."""
+class IgnoredLink(NamedTuple):
+    """A token that linked nobody, by its kind, and why."""
 
     kind: Kind
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Neighbourhood:
+class Neighbourhood(NamedTuple):
     """Who bears what around a query. `own` is None where the account itself bears nothing."""
 
     own: Bearer | None
     same_person: tuple[Bearer, ...]
     associated: tuple[Bearer, ...]
     ignored: tuple[IgnoredLink, ...]
+    markers: Sequence[tuple[int, int, int]] = ()
 
 
 def build_neighbourhood(
     account_key: bytes,
     asker_group: str,
     presented: Sequence[Presented],
-    postings: Sequence[Posting],
-    multiplicities: Sequence[Multiplicity],
-    rules: Mapping[Kind, KindRule],
+    evidence: Evidence,
+    rules: Mapping[int, KindRule],
 ) -> Neighbourhood:
     """Build the neighbourhood of an account from the rows under its own key and its tokens.
 
     *Shape*: an account's rows are the same under each of its tokens. A token that has a
     multiplicity and no rows was too crowded to be read. What the asker itself declares above a
     cap is named whether or not anybody bears incidents there, so that this tells nothing. Tokens
-    stored with other accounts add nothing, so that no link is ever chained.
+    stored with other accounts add nothing, so that no link is ever chained. A separated account
+    is never found, by whichever token.
     """
-    by_key: dict[bytes, list[Posting]] = {}
-    for row in postings:
-        by_key.setdefault(row.key, []).append(row)
-    own_rows = by_key.pop(account_key, [])
-    own_account = own_rows[0].account if own_rows else None
-    own = _bearer(own_rows, (), has_nid=False) if own_rows else None
-    counts = _count_groups(multiplicities)
-    links: dict[int, dict[Kind, int]] = {}
-    verified: dict[int, set[Kind]] = {}
+    by_key: dict[bytes, dict[int, list[Posting]]] = {}
+    for row in evidence.postings:
+        by_key.setdefault(row.key, {}).setdefault(row.account, []).append(row)
+    own = _find_own(by_key.pop(account_key, {}))
+    own_account = own.account if own else None
+    counts = _count_groups(evidence.multiplicities)
     rows_of: dict[int, list[Posting]] = {}
+    links: dict[int, dict[int, int]] = {}
+    proven: dict[int, set[int]] = {}
     ignored = []
-    for one in presented:
-        groups = counts.get(one.key, {})
-        rows = by_key.get(one.key, [])
-        absent = all(row.account != own_account for row in rows)
-        n = _count_unless_hub(one, groups, asker_group, rules[one.kind].cap, absent=absent)
-        if n is None or (groups and not rows):
-            ignored.append(IgnoredLink(one.kind, "hub"))
+    for key, kind, binding, bucket in presented:
+        rule = rules[kind]
+        groups = counts.get(key)
+        if groups is None:  # nobody bears anything here
+            if rule.cap is not None and LOWER_BOUNDS[bucket] > rule.cap:
+                ignored.append(IgnoredLink(Kind.from_code(kind), "hub"))
             continue
-        proves = is_verified(one.kind, one.binding) and (
-            n <= rules[one.kind].free or one.kind is Kind.NID
-        )
-        seen: dict[int, list[Posting]] = {}
-        for row in rows:
-            if row.account != own_account:
-                seen.setdefault(row.account, []).append(row)
-        for account, borne in seen.items():
-            rows_of.setdefault(account, borne)
+        accounts = by_key.get(key, {})
+        counted = count_accounts(groups, asker_group, bucket, absent=own_account not in accounts)
+        n = max(counted.values())
+        if rule.cap is not None and n > rule.cap:
+            if not accounts or is_hub(groups, counted, asker_group, bucket, rule.cap):
+                ignored.append(IgnoredLink(Kind.from_code(kind), "hub"))
+                continue
+            n = rule.cap
+        proves = (kind, binding) in VERIFIED and (n <= rule.free or kind == NID)
+        for account, rows in accounts.items():
+            if account == own_account or account in evidence.separated:
+                continue
+            rows_of[account] = rows
             kinds = links.setdefault(account, {})
-            kinds[one.kind] = min(n, kinds.get(one.kind, n))
-            if proves and is_verified(one.kind, Binding.from_code(borne[0].binding)):
-                verified.setdefault(account, set()).add(one.kind)
+            kinds[kind] = min(n, kinds.get(kind, n))
+            if proves and (kind, rows[0].binding) in VERIFIED:
+                proven.setdefault(account, set()).add(kind)
     same: list[Bearer] = []
     associated: list[Bearer] = []
     for account in sorted(links):
         kinds = links[account]
-        proven = verified.get(account, set())
-        shared = tuple(SharedKind(kind, kinds[kind]) for kind in Kind if kind in kinds)
-        bearer = _bearer(rows_of[account], shared, has_nid=Kind.NID in proven)
-        (same if is_same_person(proven) else associated).append(bearer)
-    return Neighbourhood(own, tuple(same), tuple(associated), tuple(ignored))
+        rows, verified = rows_of[account], proven.get(account, ())
+        shared = tuple([SharedKind(kind, kinds[kind]) for kind in sorted(kinds)])
+        bearer = Bearer(account, rows[0].platform, rows[0].group, rows, shared, NID in verified)
+        (same if is_same_person(verified) else associated).append(bearer)
+    return Neighbourhood(own, tuple(same), tuple(associated), tuple(ignored), evidence.markers)
 
 
-def _count_unless_hub(
-    one: Presented,
-    groups: Mapping[str, GroupCount],
-    asker_group: str,
-    cap: int | None,
-    *,
-    absent: bool,
-) -> int | None:
-    """Count the accounts on a token, at most its cap; None where it is a hub."""
-    n, tested = count_accounts(groups, asker_group, one.bucket, absent=absent)
-    if cap is None or n <= cap:
-        return n
-    return None if is_hub(groups, tested, asker_group, one.bucket, cap) else cap
+def _find_own(accounts: Mapping[int, Sequence[Posting]]) -> Bearer | None:
+    for account, rows in accounts.items():
+        return Bearer(account, rows[0].platform, rows[0].group, rows, (), has_nid=False)
+    return None
 
 
 def _count_groups(multiplicities: Sequence[Multiplicity]) -> dict[bytes, dict[str, GroupCount]]:
     """Sum the platforms of each group; its latest declaration stands."""
-    latest: dict[tuple[bytes, str], int] = {}
     counts: dict[bytes, dict[str, GroupCount]] = {}
-    for row in multiplicities:
-        groups = counts.setdefault(row.key, {})
-        before = groups.get(row.group)
-        seen = row.accounts + (before.seen if before else 0)
-        newer = row.bucket_index > latest.get((row.key, row.group), -1)
-        declared = before.bucket if before else None
-        bucket = Bucket.from_code(row.bucket) if newer else declared
-        latest[row.key, row.group] = max(row.bucket_index, latest.get((row.key, row.group), -1))
-        groups[row.group] = GroupCount(seen, bucket)
+    for key, _, accounts, _, group, bucket, bucket_index in multiplicities:
+        groups = counts.setdefault(key, {})
+        before = groups.get(group)
+        if before is None:
+            groups[group] = GroupCount(accounts, bucket, bucket_index)
+        else:
+            latest = max((before.bucket_index, before.bucket), (bucket_index, bucket))
+            groups[group] = GroupCount(before.seen + accounts, latest[1], latest[0])
     return counts
-
-
-def _bearer(rows: Sequence[Posting], shared: tuple[SharedKind, ...], *, has_nid: bool) -> Bearer:
-    first = rows[0]
-    return Bearer(first.account, first.platform, first.group, tuple(rows), shared, has_nid)

@@ -6,10 +6,10 @@ ICDE 2009). `POWERS[r] = round(2^(r/h)·2^32)` is computed in decimal arithmetic
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from enum import IntEnum
-from functools import cache
+from functools import cache, lru_cache
+from typing import NamedTuple
 
 from ledger.errors import EvidenceTooHeavy
 
@@ -30,11 +30,12 @@ class HalfLife(IntEnum):
     ORGANISED = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Posting:
+class Posting(NamedTuple):
     """What one account bears under one identifier. `key` and `kind_code` are the identifier's.
 
-    *Units*: `mass` in forward-decayed micro-units, days since 1970-01-01.
+    *Shape*: a tuple, since a question makes dozens; `upheld` and `overturned` count the decided
+    reports of the platform's group. *Units*: `mass` in forward-decayed micro-units, days since
+    1970-01-01.
     """
 
     key: bytes
@@ -44,16 +45,17 @@ class Posting:
     group: str
     half_life: int
     mass: int
-    count: int
+    incidents: int
     disputed: int
     level_a: int
     binding: int
     first_day: int
     last_day: int
+    upheld: int
+    overturned: int
 
 
-@dataclass(frozen=True, slots=True)
-class Multiplicity:
+class Multiplicity(NamedTuple):
     """How many accounts of a platform bear incidents on an identifier, and what it declared.
 
     *Shape*: `bucket` is the code of the latest declaration, made by the event `bucket_index`.
@@ -61,9 +63,9 @@ class Multiplicity:
 
     key: bytes
     kind_code: int
+    accounts: int
     platform: int
     group: str
-    accounts: int
     bucket: int
     bucket_index: int
 
@@ -100,11 +102,15 @@ def forward_mass(weight_micro: int, day: int, half_life_days: int, epoch_day: in
     return mass
 
 
-def decayed_mass(mass: int, today: int, half_life_days: int, epoch_day: int) -> int:
-    """Give what a stored mass weighs on a day, rounded to the nearest micro-unit."""
+@lru_cache(maxsize=4096)
+def _divisor(today: int, half_life_days: int, epoch_day: int) -> tuple[int, int]:
+    """Give by how many bits a mass is shifted, and by what it is divided, on a day."""
     q, r = divmod(today - epoch_day, half_life_days)
     power = powers(half_life_days)[r]
-    if q >= 0:
-        divisor = power << q
-        return ((mass << _MASS_BITS) + divisor // 2) // divisor
-    return (((mass << _MASS_BITS) << -q) + power // 2) // power
+    return (_MASS_BITS, power << q) if q >= 0 else (_MASS_BITS - q, power)
+
+
+def decayed_mass(mass: int, today: int, half_life_days: int, epoch_day: int) -> int:
+    """Give what a stored mass weighs on a day, rounded to the nearest micro-unit."""
+    shift, divisor = _divisor(today, half_life_days, epoch_day)
+    return ((mass << shift) + divisor // 2) // divisor

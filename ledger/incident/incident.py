@@ -1,4 +1,4 @@
-"""Incidents and retractions as domain values, and the one place where an event is parsed.
+"""Incidents as domain values, built from the members of an event that fits its schema.
 
 It knows shapes and what must hold between members. It doesn't know which jurisdiction or which
 platform is allowed what.
@@ -10,20 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
-from ledger.errors import EventRefused, Fault, InvalidIdentifier, SchemaViolation
+from ledger.errors import Fault, InvalidIdentifier, SchemaViolation
 from ledger.identity.identifier import AccountRef, IdentifierClaim, parse_identifier
-from ledger.incident.schema import (
-    Claims,
-    Confirmed,
-    ConfirmedClaims,
-    IssSub,
-    Opaque,
-    RetractedClaims,
-    WireAmount,
-)
-from ledger.strict_json import parse_json
+from ledger.incident.schema import Claims, Confirmed, EventT, IssSub, Opaque, WireAmount
 
 if TYPE_CHECKING:
     from ledger.incident.taxonomy import (
@@ -37,9 +26,6 @@ if TYPE_CHECKING:
         ProofLevel,
     )
 
-EVENT_PREFIX = "urn:bcl:event-type:"
-CONFIRMED = f"{EVENT_PREFIX}refund-incident-confirmed:1"
-RETRACTED = f"{EVENT_PREFIX}refund-incident-retracted:1"
 PROOF_STANDARD = "bcl-proof-1"
 
 # ISO 4217 currencies whose minor unit isn't a hundredth.
@@ -156,32 +142,6 @@ class IncidentReport:
     series: Series | None
 
 
-@dataclass(frozen=True, slots=True)
-class Retraction:
-    """A platform takes one of its own reports back."""
-
-    issuer: str
-    jti: str
-    txn: str
-    issued_at: datetime
-    event_at: datetime
-    account: AccountRef
-    incident_jti: str
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerStatement:
-    """A statement that the ledger signed itself. `name` is the event type without prefix.
-
-    *Shape*: `subject` is the id of the incident that it is about, or empty.
-    """
-
-    jti: str
-    name: str
-    subject: str
-    members: dict[str, object]
-
-
 def parse_money(value: str, currency: str) -> Money:
     """Read a decimal string in the currency's minor units (ISO 4217).
 
@@ -190,7 +150,7 @@ def parse_money(value: str, currency: str) -> Money:
     exponent = _EXPONENTS.get(currency, _EXPONENT)
     whole, _, fraction = value.partition(".")
     if len(fraction) > exponent and fraction.strip("0"):
-        raise _violation("/amount/value", "decimals", "The currency has fewer decimals.")
+        raise violation("/amount/value", "decimals", "The currency has fewer decimals.")
     return Money(int(whole + fraction[:exponent].ljust(exponent, "0")), currency)
 
 
@@ -202,89 +162,42 @@ def render_money(money: Money) -> dict[str, str]:
     return {"value": value, "currency": money.currency}
 
 
-def _violation(pointer: str, code: str, detail: str) -> SchemaViolation:
+def violation(pointer: str, code: str, detail: str) -> SchemaViolation:
+    """Name one fault of an event."""
     return SchemaViolation(
         "The event doesn't have the published shape.", faults=(Fault(pointer, code, detail),)
     )
 
 
-def _translate(error: ValidationError) -> SchemaViolation:
-    """Name what broke by our own members alone: an unknown member's name is input too."""
-    faults = []
-    for one in error.errors(include_input=False, include_url=False, include_context=False)[:20]:
-        places = [str(place) for place in one["loc"] if isinstance(place, int) or place in _KNOWN]
-        pointer = "".join(f"/{place}" for place in places)
-        faults.append(Fault(pointer, one["type"], "The member isn't as published."))
-    return SchemaViolation("The event doesn't have the published shape.", faults=tuple(faults))
-
-
-def _known_members() -> frozenset[str]:
-    pending: list[type[Claims]] = [ConfirmedClaims, RetractedClaims]
-    known: set[str] = set()
-    for model in pending:
-        for definition in [model.model_json_schema(), *model.model_json_schema()["$defs"].values()]:
-            known |= set(definition.get("properties", ()))
-    return frozenset(known)
-
-
-_KNOWN = _known_members()
-
-
-def parse_event(payload: bytes) -> IncidentReport | Retraction:
-    """Parse the payload of a platform's verified event token.
-
-    *Raises*: SchemaViolation with every fault, EventRefused for an unknown event type,
-    InvalidIdentifier, MalformedJson and its kinds.
-    """
-    raw = parse_json(payload)
-    events = raw.get("events") if isinstance(raw, dict) else None
-    if not isinstance(events, dict) or len(events) != 1:
-        raise _violation("/events", "one_event", "A token carries exactly one event.")
-    name = next(iter(events))
-    try:
-        if name == CONFIRMED:
-            confirmed = ConfirmedClaims.model_validate_json(payload)
-            return _build_report(confirmed, confirmed.events[name])
-        if name == RETRACTED:
-            retracted = RetractedClaims.model_validate_json(payload)
-            account, _ = _read_subject(retracted)
-            return Retraction(
-                issuer=retracted.iss,
-                jti=retracted.jti,
-                txn=retracted.txn,
-                issued_at=_instant(retracted.iat),
-                event_at=_instant(retracted.events[name].event_timestamp),
-                account=account,
-                incident_jti=retracted.events[name].incident_jti,
-            )
-    except ValidationError as error:
-        raise _translate(error) from None
-    raise EventRefused("The event type isn't one that platforms send here.")
-
-
-def _instant(seconds: int) -> datetime:
+def read_instant(seconds: int) -> datetime:
+    """Read whole seconds since 1970-01-01T00:00Z."""
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _read_subject(claims: Claims) -> tuple[AccountRef, list[str]]:
-    """Split the subject into the one account and its opaque identifiers."""
+def read_subject(claims: Claims[EventT]) -> tuple[AccountRef, list[str]]:
+    """Split the subject into the one account and its opaque identifiers.
+
+    *Raises*: SchemaViolation.
+    """
     members = claims.sub_id.identifiers
     accounts = [one for one in members if isinstance(one, IssSub)]
     opaque = [one.id for one in members if isinstance(one, Opaque)]
     if len(accounts) != 1:
-        raise _violation("/sub_id/identifiers", "one_account", "A subject is one account.")
+        raise violation("/sub_id/identifiers", "one_account", "A subject is one account.")
     if accounts[0].iss != claims.iss:
-        raise _violation("/sub_id/identifiers", "own_account", "The account is the issuer's own.")
+        raise violation("/sub_id/identifiers", "own_account", "The account is the issuer's own.")
     if len(set(opaque)) != len(opaque):
-        raise _violation("/sub_id/identifiers", "repeated", "An identifier is repeated.")
+        raise violation("/sub_id/identifiers", "repeated", "An identifier is repeated.")
     return AccountRef(accounts[0].iss, accounts[0].sub), opaque
 
 
-def _build_report(claims: ConfirmedClaims, event: Confirmed) -> IncidentReport:
-    account, opaque = _read_subject(claims)
+def build_report(claims: Claims[EventT], event: Confirmed) -> IncidentReport:
+    """Build a report from its claims. *Raises*: SchemaViolation, InvalidIdentifier."""
+    name = next(iter(claims.events))
+    account, opaque = read_subject(claims)
     if set(opaque) != set(event.bindings):
-        raise _violation(
-            f"/events/{CONFIRMED}/bindings", "every_identifier", "Each identifier has a binding."
+        raise violation(
+            f"/events/{name}/bindings", "every_identifier", "Each identifier has a binding."
         )
     if not opaque:
         raise InvalidIdentifier("A report names at least one identifier.")
@@ -292,8 +205,8 @@ def _build_report(claims: ConfirmedClaims, event: Confirmed) -> IncidentReport:
         issuer=claims.iss,
         jti=claims.jti,
         txn=claims.txn,
-        issued_at=_instant(claims.iat),
-        event_at=_instant(event.event_timestamp),
+        issued_at=read_instant(claims.iat),
+        event_at=read_instant(event.event_timestamp),
         account=account,
         identifiers=tuple(
             IdentifierClaim(
@@ -315,8 +228,8 @@ def _build_report(claims: ConfirmedClaims, event: Confirmed) -> IncidentReport:
         series=_build_series(event),
     )
     if not report.conduct_ended_at <= report.confirmed_at <= report.issued_at:
-        raise _violation(
-            f"/events/{CONFIRMED}/confirmed_at",
+        raise violation(
+            f"/events/{name}/confirmed_at",
             "order",
             "The conduct ends before it is confirmed, and that before the token is signed.",
         )
@@ -371,22 +284,3 @@ def _build_series(event: Confirmed) -> Series | None:
         last_at=event.series.last_at.astimezone(UTC),
         total=_money(event.series.total),
     )
-
-
-def parse_ledger_statement(payload: bytes) -> LedgerStatement:
-    """Parse the payload of a statement that the ledger signed itself.
-
-    *Raises*: SchemaViolation.
-    """
-    raw = parse_json(payload)
-    events = raw.get("events") if isinstance(raw, dict) else None
-    if not isinstance(raw, dict) or not isinstance(events, dict) or len(events) != 1:
-        raise _violation("/events", "one_event", "A token carries exactly one event.")
-    kind, members = next(iter(events.items()))
-    name = kind.removeprefix(EVENT_PREFIX).removesuffix(":1")
-    if not isinstance(members, dict) or f"{EVENT_PREFIX}{name}:1" != kind:
-        raise _violation("/events", "unknown_event", "The event type isn't the ledger's.")
-    subject = raw.get("sub_id")
-    if not isinstance(subject, dict) or not isinstance(subject.get("id"), str):
-        raise _violation("/sub_id", "one_subject", "A statement names its subject.")
-    return LedgerStatement(str(raw.get("jti")), name, subject["id"], members)

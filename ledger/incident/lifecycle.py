@@ -1,7 +1,8 @@
 """The states of an incident and which entry leads from which to which.
 
 - A report is held; its activation makes it count.
-- While it is held, active or disputed its reporter may retract it.
+- While it is held, active or disputed its reporter may retract or correct it, and its buyer may
+  have made it good; the latter two change no state.
 - What was retracted, expunged, expired or erased stays so.
 """
 
@@ -35,6 +36,7 @@ _NEXT: dict[tuple[State | None, Op], State] = {
     (State.DISPUTED, Op.NOTED): State.ACTIVE,
     (State.DISPUTED, Op.EXPUNGED): State.EXPUNGED,
     **{(state, Op.RETRACTED): State.RETRACTED for state in _OPEN},
+    **{(state, op): state for state in _OPEN for op in (Op.CORRECTED, Op.RESTITUTED)},
     **{(state, Op.EXPIRED): State.EXPIRED for state in _OPEN},
     **{(state, Op.ERASED): State.ERASED for state in State if state is not State.ERASED},
 }

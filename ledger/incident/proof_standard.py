@@ -1,12 +1,14 @@
 """The standard of proof `bcl-proof-1`, checked by the machine before a report is kept.
 
-- P1 reasonable grounds: a human decided, or a court or an admission stands behind it.
+- P1 reasonable grounds: a human decided, or a court, an admission or a restitution stands behind
+  it.
 - P2 at least two independent evidence items: different digest and different source. A detector's
   output or an AI label is never one of them.
 - P3 a recognised conduct (the taxonomy).
 - P4 a consequence was imposed, or the benefit was fully obtained.
-- Level A needs a decision, level C an admission; level D a human decision after the buyer was
-  heard and the window for an appeal has passed. Level B is a reference only and isn't shared.
+- Level A needs a decision, level C an admission or a restitution; level D a human decision after
+  the buyer was heard and the window for an appeal has passed. Level B is a reference only and
+  isn't shared.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from ledger.incident.incident import EvidenceItem, IncidentReport
 
 INDEPENDENT_ITEMS_MIN = 2
+_OWNED_UP = {EvidenceKind.ADMISSION, EvidenceKind.RESTITUTION}  # what the buyer did about it
 
 
 def judge_report(report: IncidentReport, *, received_at: datetime) -> None:
@@ -91,8 +94,10 @@ def _judge_level(report: IncidentReport, received_at: datetime) -> Iterator[Faul
         yield Fault("/proof/level", "P1", "Level A needs the decision among the evidence.")
     if proof.level is ProofLevel.B:
         yield Fault("/proof/level", "P1", "Findings of authorities are not shared.")
-    if proof.level is ProofLevel.C and EvidenceKind.ADMISSION not in kinds:
-        yield Fault("/proof/level", "P1", "Level C needs the admission among the evidence.")
+    if proof.level is ProofLevel.C and not kinds & _OWNED_UP:
+        yield Fault(
+            "/proof/level", "P1", "Level C needs an admission or a restitution among the evidence."
+        )
     if proof.level is ProofLevel.D:
         if not proof.human_decision:
             yield Fault("/proof/human_decision", "P1", "A human decides at level D.")

@@ -5,12 +5,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ledger.identity.identifier import render_identifier
-from ledger.incident.incident import CONFIRMED, RETRACTED, IncidentReport, render_money
+from ledger.incident.incident import IncidentReport, render_money
+from ledger.incident.statement import (
+    CONFIRMED,
+    CORRECTED,
+    MARKED,
+    RECYCLED,
+    RESTITUTED,
+    RETRACTED,
+    UNLINKED,
+    Correction,
+    Marking,
+    Recycling,
+    Restitution,
+    Retraction,
+    Unlinking,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from ledger.incident.incident import Proof, Retraction
+    from ledger.identity.identifier import AccountRef
+    from ledger.incident.incident import Proof
+    from ledger.incident.statement import Statement
 
 
 def _text(instant: datetime) -> str:
@@ -21,37 +38,73 @@ def _present(members: dict[str, object]) -> dict[str, object]:
     return {name: value for name, value in members.items() if value is not None}
 
 
-def render_event(statement: IncidentReport | Retraction, audience: str) -> dict[str, object]:
-    """Render a report or a retraction as the claims of an event token (docs/format.md)."""
-    account = statement.account
-    subjects: list[dict[str, str]] = [{"format": "iss_sub", "iss": account.iss, "sub": account.sub}]
-    if isinstance(statement, IncidentReport):
-        name, members = CONFIRMED, _render_report(statement)
-        subjects += [
-            {"format": "opaque", "id": render_identifier(claim.identifier)}
-            for claim in statement.identifiers
-        ]
-    else:
-        name = RETRACTED
-        members = {
-            "event_timestamp": int(statement.event_at.timestamp()),
-            "incident_jti": statement.incident_jti,
-        }
+def render_event(statement: Statement, audience: str) -> dict[str, object]:
+    """Render a platform's statement as the claims of an event token (docs/format.md)."""
+    name, members = _render_members(statement)
+    at = {"event_timestamp": int(statement.event_at.timestamp())}
     return {
         "iss": statement.issuer,
         "aud": audience,
         "iat": int(statement.issued_at.timestamp()),
         "jti": statement.jti,
         "txn": statement.txn,
-        "sub_id": {"format": "aliases", "identifiers": subjects},
-        "events": {name: members},
+        "sub_id": _render_subject(statement),
+        "events": {name: at | members},
+    }
+
+
+def _render_subject(statement: Statement) -> dict[str, object]:
+    if isinstance(statement, Recycling):
+        return {"format": "opaque", "id": render_identifier(statement.identifier)}
+    if isinstance(statement, IncidentReport):
+        identifiers = [claim.identifier for claim in statement.identifiers]
+    elif isinstance(statement, Correction):
+        identifiers = [claim.identifier for claim in statement.report.identifiers]
+    else:
+        identifiers = list(statement.identifiers) if isinstance(statement, Marking) else []
+    opaque = [{"format": "opaque", "id": render_identifier(one)} for one in identifiers]
+    return {"format": "aliases", "identifiers": [_render_account(statement.account), *opaque]}
+
+
+def _render_account(account: AccountRef) -> dict[str, str]:
+    return {"format": "iss_sub", "iss": account.iss, "sub": account.sub}
+
+
+def _render_members(statement: Statement) -> tuple[str, dict[str, object]]:
+    """Give the event's type, and its members beside those that every event has."""
+    if isinstance(statement, IncidentReport):
+        return CONFIRMED, _render_report(statement)
+    if isinstance(statement, Correction):
+        incident = {"incident_jti": statement.incident_jti}
+        return CORRECTED, incident | _render_report(statement.report)
+    if isinstance(statement, Retraction):
+        return RETRACTED, {"incident_jti": statement.incident_jti}
+    if isinstance(statement, Restitution):
+        restituted_at = _text(statement.restituted_at)
+        return RESTITUTED, {
+            "incident_jti": statement.incident_jti,
+            "restituted_at": restituted_at,
+        }
+    if isinstance(statement, Recycling):
+        token = render_identifier(statement.identifier)
+        return RECYCLED, {"token": token, "recycled_at": _text(statement.recycled_at)}
+    if isinstance(statement, Unlinking):
+        shown: list[dict[str, str]] = [{"nid": render_identifier(one)} for one in statement.nids]
+        shown = shown or [{"live_check": one.hex()} for one in statement.live_checks]
+        holders = zip(("subject", "other"), shown, strict=True)
+        proofs = [{"holder": holder, **proof} for holder, proof in holders]
+        return UNLINKED, {"account": _render_account(statement.other), "proofs": proofs}
+    return MARKED, {
+        "kind": statement.kind.value,
+        "from": _text(statement.begins),
+        "until": _text(statement.until),
+        "incident_jtis": list(statement.incident_jtis),
     }
 
 
 def _render_report(report: IncidentReport) -> dict[str, object]:
     return _present(
         {
-            "event_timestamp": int(report.event_at.timestamp()),
             "conduct": report.conduct.value,
             "actor": report.actor.value,
             "conduct_ended_at": _text(report.conduct_ended_at),

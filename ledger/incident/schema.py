@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import (
     AwareDatetime,
@@ -27,11 +27,14 @@ from ledger.incident.taxonomy import (
     EvidenceKind,
     EvidenceSource,
     LegalBasisKind,
+    MarkerKind,
     NoticeChannel,
     ProofLevel,
 )
 
 IDENTIFIERS_MAX = 16
+MARKED_INCIDENTS_MAX = 50
+EventT = TypeVar("EventT", bound="EventMembers")
 Text = Annotated[
     str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]*$")
 ]
@@ -192,7 +195,51 @@ class Retracted(EventMembers):
     incident_jti: Text
 
 
-class Claims(Wire):
+class Corrected(Confirmed):
+    """refund-incident-corrected: the whole replacement, judged anew."""
+
+    incident_jti: Text
+
+
+class Restituted(EventMembers):
+    """refund-incident-restituted: the buyer made it good."""
+
+    incident_jti: Text
+    restituted_at: Instant
+
+
+class HolderProof(Wire):
+    """What shows who holds one of two accounts: a verified national id, or a live check."""
+
+    holder: Literal["subject", "other"]
+    nid: Text | None = None
+    live_check: Hash | None = None
+
+
+class Unlinked(EventMembers):
+    """accounts-unlinked: the subject's account and another aren't one person's."""
+
+    account: IssSub
+    proofs: Annotated[list[HolderProof], Field(min_length=2, max_length=2)]
+
+
+class Recycled(EventMembers):
+    """identifier-recycled: by the carrier's date the identifier went to somebody else."""
+
+    token: Text
+    recycled_at: Instant
+
+
+class Marked(EventMembers):
+    """protective-marker-set."""
+
+    kind: MarkerKind
+    begins: Annotated[Instant, Field(alias="from")]
+    until: Instant
+    incident_jtis: Annotated[list[Text], Field(max_length=MARKED_INCIDENTS_MAX)] = []
+
+
+class Envelope(Wire):
     """The claims around an event. Neither `sub` nor `exp` (SSF 1.0 §11)."""
 
     iss: Uri
@@ -200,16 +247,17 @@ class Claims(Wire):
     iat: Seconds
     jti: Text
     txn: Text
+
+
+class Claims(Envelope, Generic[EventT]):
+    """A token about one account and identifiers of its."""
+
     sub_id: Aliases
+    events: Annotated[dict[str, EventT], Field(min_length=1, max_length=1)]
 
 
-class ConfirmedClaims(Claims):
-    """A token that carries refund-incident-confirmed."""
+class IdentifierClaims(Envelope, Generic[EventT]):
+    """A token about one identifier."""
 
-    events: Annotated[dict[str, Confirmed], Field(min_length=1, max_length=1)]
-
-
-class RetractedClaims(Claims):
-    """A token that carries refund-incident-retracted."""
-
-    events: Annotated[dict[str, Retracted], Field(min_length=1, max_length=1)]
+    sub_id: Opaque
+    events: Annotated[dict[str, EventT], Field(min_length=1, max_length=1)]

@@ -70,7 +70,10 @@ class Actor(StrEnum):
 
 
 class ProofLevel(StrEnum):
-    """How it was confirmed: court or arbitration, authority, admission, platform adjudication."""
+    """How it was confirmed.
+
+    In this order: court or arbitration, authority, admission or restitution, platform adjudication.
+    """
 
     A = "A"
     B = "B"
@@ -79,7 +82,10 @@ class ProofLevel(StrEnum):
 
 
 class EvidenceKind(StrEnum):
-    """What an evidence item is."""
+    """What an evidence item is.
+
+    A restitution shows that the buyer paid back, or returned, what the claim had brought.
+    """
 
     CLAIM_PHOTO = "claim_photo"
     CLAIM_VIDEO = "claim_video"
@@ -90,6 +96,7 @@ class EvidenceKind(StrEnum):
     SERIAL_RECORD = "serial_record"
     CHAT = "chat"
     ADMISSION = "admission"
+    RESTITUTION = "restitution"
     DECISION = "decision"
     DETECTOR = "detector"
 
@@ -131,3 +138,15 @@ class LegalBasisKind(StrEnum):
     CONSENT = "consent"
     LEGITIMATE_INTEREST = "legitimate_interest"
     PERMISSIBLE_PURPOSE = "permissible_purpose"
+
+
+class MarkerKind(StrEnum):
+    """Why a buyer is to be identified with care. A marker protects; it never counts against one."""
+
+    TAKEOVER_VICTIM = "takeover_victim"
+    IMPERSONATED = "impersonated"
+
+    @property
+    def code(self) -> int:
+        """The stable number of this kind in the database."""
+        return {MarkerKind.TAKEOVER_VICTIM: 1, MarkerKind.IMPERSONATED: 2}[self]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ledger.risk.score import RiskScore
 
 _KINDS_MIN = 2
+_WEAKER_THAN_IDENTITY_PROOF = frozenset({"grant", "require_live_evidence", "proceed"})
 
 
 class Purpose(StrEnum):
@@ -45,6 +46,8 @@ def advise(score: RiskScore, purpose: Purpose, policy: RiskPolicy) -> Advice | N
         action, rule = _advise_checkout(score, policy)
     else:
         return None
+    if score.protected and action in _WEAKER_THAN_IDENTITY_PROOF:
+        action, rule = "require_identity_proof", "protective_marker"
     hours = 0 if action in {"grant", "proceed"} else policy.review_window_hours
     return Advice(action, hours, rule)
 

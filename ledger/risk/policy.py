@@ -42,7 +42,10 @@ class Weight:
 
 @dataclass(frozen=True, slots=True)
 class RiskPolicy:
-    """One version of the policy (docs/scoring.md explains every field)."""
+    """One version of the policy (docs/scoring.md explains every field).
+
+    *Shape*: `kinds` by the codes of kinds.
+    """
 
     version: int
     epoch_day: int
@@ -53,11 +56,11 @@ class RiskPolicy:
     amount_currency: str
     reference_rates: Mapping[str, int]
     series_claims_max: int
-    half_lives: Mapping[HalfLife, int]
+    half_lives: Mapping[int, int]
     prior_upheld: int
     prior_reports: int
     multiplicity_k: int
-    kinds: Mapping[Kind, KindRule]
+    kinds: Mapping[int, KindRule]
     level_medium: int
     level_high: int
     claim_live_evidence: int
@@ -129,12 +132,14 @@ def _build(raw: dict[str, Any]) -> RiskPolicy:
         amount_currency=str(amount["currency"]),
         reference_rates=dict(raw["reference_rates_micro"]),
         series_claims_max=int(raw["series"]["claims_max"]),
-        half_lives={HalfLife[name.upper()]: days for name, days in raw["half_life_days"].items()},
+        half_lives={
+            HalfLife[name.upper()]: int(days) for name, days in raw["half_life_days"].items()
+        },
         prior_upheld=int(raw["reliability"]["prior_upheld"]),
         prior_reports=int(raw["reliability"]["prior_reports"]),
         multiplicity_k=int(raw["multiplicity_k"]),
         kinds={
-            Kind(name): KindRule(
+            Kind(name).code: KindRule(
                 strength=rule["strength_per_mille"] * _PER_MILLE,
                 free=rule["free"],
                 cap=rule.get("hub_cap"),

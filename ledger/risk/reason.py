@@ -5,8 +5,7 @@ A reason's code is the contract, its text isn't. docs/scoring.md explains every 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ledger.identity.identifier import Kind
 
@@ -65,8 +64,7 @@ _STRENGTHS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(NamedTuple):
     """One reason with its exact points. `kind` and `accounts` are set for links."""
 
     code: str
@@ -90,10 +88,15 @@ def explain_score(score: RiskScore) -> tuple[Reason, ...]:
         several = len(score.groups) > 1
         code = "CONFIRMED_INCIDENTS_AT_SEVERAL_PLATFORMS" if several else "CONFIRMED_INCIDENTS"
         reasons.append(Reason(code, sum(part.points for part in score.groups)))
-    for kind in Kind:
-        parts = [part for part in score.links if part.kind is kind]
-        if parts:
-            points = sum(part.points for part in parts)
-            accounts = max(part.accounts for part in parts)
-            reasons.append(Reason(_LINKED[kind], points, kind, accounts))
+    by_kind: dict[Kind, tuple[int, int]] = {}
+    for part in score.links:
+        points, accounts = by_kind.get(part.kind, (0, 0))
+        by_kind[part.kind] = (points + part.points, max(accounts, part.accounts))
+    for kind in sorted(by_kind, key=_code_of):
+        points, accounts = by_kind[kind]
+        reasons.append(Reason(_LINKED[kind], points, kind, accounts))
     return tuple(reasons)
+
+
+def _code_of(kind: Kind) -> int:
+    return kind.code

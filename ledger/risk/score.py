@@ -6,10 +6,10 @@ associative link counts half, and a single kind of link stays below MEDIUM.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from ledger.graph.posting import UNIT, HalfLife, decayed_mass
+from ledger.graph.link import ADDR
+from ledger.graph.posting import UNIT, decayed_mass
 from ledger.identity.identifier import Kind
 
 if TYPE_CHECKING:
@@ -20,11 +20,10 @@ if TYPE_CHECKING:
     from ledger.risk.policy import RiskPolicy
 
 _UNIX_ORDINAL = 719_163
-_HALF_LIVES = {member.value: member for member in HalfLife}
+KINDS: tuple[Kind, ...] = (Kind.NID, *Kind)  # by code, which begins at 1
 
 
-@dataclass(frozen=True, slots=True)
-class GroupPart:
+class GroupPart(NamedTuple):
     """What one platform group contributes. *Units*: `weight` in micro-units."""
 
     group: str
@@ -33,8 +32,7 @@ class GroupPart:
     points: int
 
 
-@dataclass(frozen=True, slots=True)
-class LinkPart:
+class LinkPart(NamedTuple):
     """What one associated account contributes, under the strongest kind that is shared."""
 
     account: int
@@ -44,8 +42,16 @@ class LinkPart:
     points: int
 
 
-@dataclass(frozen=True, slots=True)
-class RiskScore:
+class WeighedLink(NamedTuple):
+    """One associated account, X_a, and the strongest kind that is shared with its n."""
+
+    bearer: Bearer
+    weight: int
+    kind: int
+    accounts: int
+
+
+class RiskScore(NamedTuple):
     """The exact result. Points of groups and links add up to `score`.
 
     `certain_score` is the direct score over own accounts and those that share a national id.
@@ -64,10 +70,11 @@ class RiskScore:
     incidents: int
     platforms: int
     disputed: int
-    was_active_disputed: bool
     first_day: int | None
     last_day: int | None
+    was_active_disputed: bool
     ignored: tuple[IgnoredLink, ...]
+    protected: bool = False
 
 
 def saturate(cap: int, x: int) -> int:
@@ -75,128 +82,135 @@ def saturate(cap: int, x: int) -> int:
     return cap * x // (cap + x)
 
 
+def day_number(day: date) -> int:
+    """Give a date as days since 1970-01-01."""
+    return day.toordinal() - _UNIX_ORDINAL
+
+
 def score_neighbourhood(neighbourhood: Neighbourhood, policy: RiskPolicy, today: date) -> RiskScore:
     """Score a neighbourhood as of a UTC date.
 
     *Source*: docs/scoring.md, normative down to each floor.
     """
-    day = today.toordinal() - _UNIX_ORDINAL
-    own = (neighbourhood.own,) if neighbourhood.own else ()
-    direct = (*own, *neighbourhood.same_person)
-    groups = _sum_groups(direct, policy, day)
-    h_direct = sum(groups.values())
-    links = [
-        (bearer, share)
-        for bearer in neighbourhood.associated
-        if (share := _weigh_link(bearer, policy, day)) > 0
-    ]
-    x = sum(share for _, share in links)
-    kinds = {one.kind for bearer, _ in links for one in bearer.shared} - {Kind.ADDR}
+    return score_on_day(neighbourhood, policy, day_number(today))
+
+
+def score_on_day(neighbourhood: Neighbourhood, policy: RiskPolicy, day: int) -> RiskScore:
+    """Score a neighbourhood as of a day since 1970-01-01."""
+    own, same, associated, ignored, markers = neighbourhood
+    direct = (own, *same) if own else same
+    certain = [bearer for bearer in direct if bearer is own or bearer.has_nid]
+    groups = _weigh_groups(direct, policy, day)
+    sure = groups if len(certain) == len(direct) else _weigh_groups(certain, policy, day)
+    h_direct = sum(weight for _, _, weight in groups)
+    h_certain = sum(weight for _, _, weight in sure)
+    links = [one for bearer in associated if (one := _weigh_link(bearer, policy, day)).weight]
+    x = sum([one.weight for one in links])
+    kinds = {kind for one in links for kind, _ in one.bearer.shared if kind != ADDR}
     h_linked = saturate(UNIT if len(kinds) > 1 else UNIT // 3, x) if x else 0
     h = h_direct + h_linked
     score = 1000 * h // (UNIT + h)
-    certain = _sum_groups(
-        (*own, *(one for one in neighbourhood.same_person if one.has_nid)), policy, day
-    )
-    level_a = any(row.level_a for bearer in direct for row in bearer.rows)
-    high = sum(1 for weight in groups.values() if weight) > 1 or level_a
-    certain_a = any(
-        row.level_a
-        for bearer in direct
-        if bearer is neighbourhood.own or bearer.has_nid
-        for row in bearer.rows
-    )
-    platforms = _lowest_platforms(direct)
-    group_parts = [(weight, (platforms[group], 0)) for group, weight in groups.items() if weight]
-    link_parts = [
-        (h_linked * share // x, (bearer.platform, bearer.account)) for bearer, share in links
-    ]
-    points = share_points(score, [*group_parts, *link_parts])
-    names = [group for group, weight in groups.items() if weight]
-    rows = [row for bearer in (*direct, *neighbourhood.associated) for row in bearer.rows]
+    parts = [(weight, (platform, 0)) for _, platform, weight in groups]
+    for one in links:
+        bearer = one.bearer
+        parts.append((h_linked * one.weight // x, (bearer.platform, bearer.account)))
+    points = share_points(score, parts)
+    seen = _summarise((*direct, *associated))
+    protected = any(first <= day <= last for _, first, last in markers)
     return RiskScore(
-        score=score,
-        direct_score=1000 * h_direct // (UNIT + h_direct),
-        linked_score=1000 * h_linked // (UNIT + h_linked),
-        certain_score=1000 * sum(certain.values()) // (UNIT + sum(certain.values())),
-        level=_level(score, policy, allowed_high=high),
-        certain_high=sum(1 for weight in certain.values() if weight) > 1 or certain_a,
-        basis=_basis(neighbourhood, h_direct, h_linked),
-        groups=tuple(
-            GroupPart(name, order[0], weight, given)
-            for name, (weight, order), given in zip(names, group_parts, points, strict=False)
+        score,
+        1000 * h_direct // (UNIT + h_direct),
+        1000 * h_linked // (UNIT + h_linked),
+        1000 * h_certain // (UNIT + h_certain),
+        _level(score, policy, allowed_high=len(groups) > 1 or _has_finding(direct)),
+        len(sure) > 1 or _has_finding(certain),
+        "protected" if protected else _basis(neighbourhood, h_direct, h_linked),
+        tuple([GroupPart(*one, points[place]) for place, one in enumerate(groups)]),
+        tuple(
+            [
+                LinkPart(one.bearer.account, KINDS[one.kind], one.accounts, parts[place][0], given)
+                for place, (one, given) in enumerate(
+                    zip(links, points[len(groups) :], strict=True), len(groups)
+                )
+            ]
         ),
-        links=tuple(
-            _link_part(bearer, weight, given, policy)
-            for (bearer, _), (weight, _), given in zip(
-                links, link_parts, points[len(group_parts) :], strict=True
-            )
-        ),
-        association_kinds=len(kinds),
-        incidents=sum(row.count for row in rows),
-        platforms=len({bearer.group for bearer in (*direct, *neighbourhood.associated)}),
-        disputed=sum(row.disputed for row in rows),
-        was_active_disputed=any(row.disputed for bearer in direct for row in bearer.rows),
-        first_day=min((row.first_day for row in rows), default=None),
-        last_day=max((row.last_day for row in rows), default=None),
-        ignored=neighbourhood.ignored,
+        len(kinds),
+        *seen,
+        any(row.disputed for bearer in direct for row in bearer.rows),
+        ignored,
+        protected,
+    )
+
+
+def _summarise(bearers: Sequence[Bearer]) -> tuple[int, int, int, int | None, int | None]:
+    """Count incidents, groups and disputed incidents, and give the first and the last day."""
+    rows = [row for bearer in bearers for row in bearer.rows]
+    if not rows:
+        return 0, 0, 0, None, None
+    return (
+        sum([row.incidents for row in rows]),
+        len({row.group for row in rows}),
+        sum([row.disputed for row in rows]),
+        min([row.first_day for row in rows]),
+        max([row.last_day for row in rows]),
     )
 
 
 def _mass(bearer: Bearer, policy: RiskPolicy, day: int) -> int:
-    half_lives = policy.half_lives
-    return sum(
-        decayed_mass(row.mass, day, half_lives[_HALF_LIVES[row.half_life]], policy.epoch_day)
-        for row in bearer.rows
-        if row.mass
-    )
+    mass = 0
+    for row in bearer.rows:
+        if row.mass:
+            half_life = policy.half_lives[row.half_life]
+            mass += decayed_mass(row.mass, day, half_life, policy.epoch_day)
+    return mass
 
 
-def _lowest_platforms(bearers: Sequence[Bearer]) -> dict[str, int]:
-    """Give the lowest platform id of each group."""
-    lowest: dict[str, int] = {}
+def _weigh_groups(
+    bearers: Sequence[Bearer], policy: RiskPolicy, day: int
+) -> list[tuple[str, int, int]]:
+    """Give D_g = rel·sat_2U(S_g) // U of every group that weighs, by its lowest platform id."""
+    sums: dict[str, int] = {}
+    lowest: dict[str, tuple[int, int, int]] = {}
     for bearer in bearers:
-        lowest[bearer.group] = min(bearer.platform, lowest.get(bearer.group, bearer.platform))
-    return lowest
+        group, row = bearer.group, bearer.rows[0]
+        place = (bearer.platform, row.upheld, row.overturned)
+        sums[group] = sums.get(group, 0) + _mass(bearer, policy, day)
+        lowest[group] = min(place, lowest.get(group, place))
+    weighed = []
+    for group, (platform, upheld, overturned) in lowest.items():
+        weight = policy.reliability(upheld, overturned) * saturate(2 * UNIT, sums[group]) // UNIT
+        if weight:
+            weighed.append((group, platform, weight))
+    weighed.sort(key=_platform_of)
+    return weighed
 
 
-def _sum_groups(bearers: Sequence[Bearer], policy: RiskPolicy, day: int) -> dict[str, int]:
-    """Give D_g = rel·sat_2U(S_g) // U for every group, by its lowest platform id."""
-    order = _lowest_platforms(bearers)
-    sums = dict.fromkeys(order, 0)
-    for bearer in bearers:
-        sums[bearer.group] += _mass(bearer, policy, day)
-    reliability = policy.reliability(0, 0)  # decided disputes arrive with the buyer's rights
-    return {
-        group: reliability * saturate(2 * UNIT, sums[group]) // UNIT
-        for group in sorted(sums, key=order.__getitem__)
-    }
+def _platform_of(weighed: tuple[str, int, int]) -> int:
+    return weighed[1]
 
 
-def _weigh_link(bearer: Bearer, policy: RiskPolicy, day: int) -> int:
-    """Give X_a = λ·H_D(a) // 2U of one associated account."""
-    rest = UNIT
-    for one in bearer.shared:
-        rule = policy.kinds[one.kind]
-        delta = _delta(one.accounts, rule.free, policy)
-        rest = rest * (UNIT - rule.strength * delta // UNIT) // UNIT
-    borne = policy.reliability(0, 0) * saturate(2 * UNIT, _mass(bearer, policy, day)) // UNIT
-    return (UNIT - rest) * borne // (2 * UNIT)
+def _weigh_link(bearer: Bearer, policy: RiskPolicy, day: int) -> WeighedLink:
+    """Give X_a = λ·H_D(a) // 2U of one associated account, and its largest s·δ.
+
+    The first kind of the table is the strongest on a tie.
+    """
+    rest, k = UNIT, policy.multiplicity_k
+    best, strongest, accounts = -1, 0, 0
+    for kind, n in bearer.shared:
+        strength, free, _ = policy.kinds[kind]
+        most = strength * (k * UNIT // (k + max(0, n - free)))
+        rest = rest * (UNIT - most // UNIT) // UNIT
+        if most > best:
+            best, strongest, accounts = most, kind, n
+    row = bearer.rows[0]
+    reliability = policy.reliability(row.upheld, row.overturned)
+    borne = reliability * saturate(2 * UNIT, _mass(bearer, policy, day)) // UNIT
+    return WeighedLink(bearer, (UNIT - rest) * borne // (2 * UNIT), strongest, accounts)
 
 
-def _delta(n: int, free: int, policy: RiskPolicy) -> int:
-    k = policy.multiplicity_k
-    return k * UNIT // (k + max(0, n - free))
-
-
-def _link_part(bearer: Bearer, weight: int, points: int, policy: RiskPolicy) -> LinkPart:
-    def strength(place: int) -> tuple[int, int]:
-        one = bearer.shared[place]
-        rule = policy.kinds[one.kind]
-        return rule.strength * _delta(one.accounts, rule.free, policy), -place
-
-    best = bearer.shared[max(range(len(bearer.shared)), key=strength)]
-    return LinkPart(bearer.account, best.kind, best.accounts, weight, points)
+def _has_finding(bearers: Sequence[Bearer]) -> bool:
+    """Tell whether a finding of level A is among what these accounts bear."""
+    return any(row.level_a for bearer in bearers for row in bearer.rows)
 
 
 def _level(score: int, policy: RiskPolicy, *, allowed_high: bool) -> str:
@@ -218,15 +232,18 @@ def share_points(total: int, weighted: Sequence[tuple[int, tuple[int, int]]]) ->
 
     *Shape*: pairs of weight and order; the shares add up to `total` where any weight is.
     """
-    whole = sum(weight for weight, _ in weighted)
+    if len(weighted) == 1:
+        return [total if weighted[0][0] else 0]
+    whole = sum([weight for weight, _ in weighted])
     if whole == 0:
         return [0] * len(weighted)
     shares = [total * weight // whole for weight, _ in weighted]
     left = total - sum(shares)
-    by_remainder = sorted(
-        range(len(weighted)),
-        key=lambda i: (-(total * weighted[i][0] % whole), weighted[i][1]),
-    )
-    for place in by_remainder[:left]:
-        shares[place] += 1
+    if left:
+        by_remainder = sorted(
+            range(len(weighted)),
+            key=lambda i: (-(total * weighted[i][0] % whole), weighted[i][1]),
+        )
+        for place in by_remainder[:left]:
+            shares[place] += 1
     return shares

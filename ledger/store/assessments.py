@@ -15,25 +15,16 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ledger.errors import LedgerCorrupt, LedgerUnavailable
+from ledger.graph.neighbourhood import Evidence
 from ledger.graph.posting import Multiplicity, Posting
 from ledger.identity.identifier import Kind
 from ledger.store.tables import assessed_order, assessment, assessment_outcome, to_microseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import datetime
 
     from sqlalchemy import Row
     from sqlalchemy.engine import Connection
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What one read gave: the log's size and the rows under the asker's tokens."""
-
-    log_size: int
-    multiplicities: tuple[Multiplicity, ...]
-    postings: tuple[Posting, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,23 +65,32 @@ class StoredOutcome:
     request_hash: bytes
 
 
+# The branches are numbered, and each has the columns of the values that it makes, in order.
 _READ = """
 WITH t AS MATERIALIZED (
     SELECT id, token, kind, kind <> {nid} AND EXISTS (
         SELECT 1 FROM multiplicity h WHERE h.identifier = identifier.id AND h.accounts >= 500
     ) AS crowded
     FROM identifier WHERE token IN ({tokens}))
-SELECT 0, NULL, 0, size, 0, '', 0, 0, 0, 0, 0, 0, 0, 0 FROM log_state WHERE id = 1
+SELECT 0, NULL, 0, size, policy_version, '', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
+FROM log_state WHERE id = 1
 UNION ALL
-SELECT 1, t.token, t.kind, m.platform, m.accounts, g.group_name, m.bucket, m.bucket_index,
-       0, 0, 0, 0, 0, 0
+SELECT 1, t.token, t.kind, m.accounts, m.platform, g.group_name, m.bucket, m.bucket_index,
+       0, 0, 0, 0, 0, 0, 0, 0
 FROM t JOIN multiplicity m ON m.identifier = t.id JOIN platform g ON g.id = m.platform
 UNION ALL
 SELECT 2, t.token, t.kind, p.account, p.platform, g.group_name, p.half_life, p.mass, p.count,
-       p.disputed, p.level_a, p.binding, p.first_day, p.last_day
+       p.disputed, p.level_a, p.binding, p.first_day, p.last_day, g.upheld, g.overturned
 FROM t JOIN posting p ON p.identifier = t.id JOIN platform g ON g.id = p.platform
 WHERE NOT t.crowded
+UNION ALL
+SELECT 3, t.token, t.kind, s.other, 0, '', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
+FROM t JOIN separation s ON s.account = t.id
+UNION ALL
+SELECT 4, t.token, t.kind, m.kind, 0, '', 0, 0, 0, 0, 0, 0, m.first_day, m.last_day, 0, 0
+FROM t JOIN marker m ON m.identifier = t.id
 """
+_STATE, _MULTIPLICITY, _POSTING, _SEPARATION = range(4)
 _BIND_ORDER = """
 INSERT INTO assessed_order (platform, order_commitment, account, identifiers)
 VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING
@@ -115,28 +115,32 @@ _RECORD_FOR = _for_drivers(_RECORD)
 _RECORD_FIRST = _for_drivers(f"WITH bound AS ({_BIND_ORDER} RETURNING 1) {_RECORD} FROM bound")
 
 
-def read_evidence(connection: Connection, keys: Sequence[bytes]) -> Evidence:
+def read_evidence(connection: Connection, keys: tuple[bytes, ...]) -> Evidence:
     """Read everything that a score needs, in one statement.
 
     *Shape*: `keys` are 1 to 17 lookup keys, the account's own among them.
     """
-    size = 0
+    state = (0, 0)
     multiplicities = []
     postings = []
+    separated = []
+    markers = []
     cursor = connection.connection.cursor()
-    cursor.execute(_READ_BY_COUNT[len(keys)][connection.dialect.name], tuple(keys))
+    cursor.execute(_READ_BY_COUNT[len(keys)][connection.dialect.name], keys)
     for row in cursor.fetchall():
-        if row[0] == 2:  # noqa: PLR2004 - the branches of the statement are numbered
-            postings.append(Posting(*row[1:5], *row[5:]))
-        elif row[0] == 1:
-            token, kind, platform, accounts, group, bucket, bucket_index = row[1:8]
-            multiplicities.append(
-                Multiplicity(token, kind, platform, group, accounts, bucket, bucket_index)
-            )
+        branch = row[0]
+        if branch == _POSTING:
+            postings.append(Posting._make(row[1:]))
+        elif branch == _MULTIPLICITY:
+            multiplicities.append(Multiplicity._make(row[1:8]))
+        elif branch == _STATE:
+            state = row[3:5]
+        elif branch == _SEPARATION:
+            separated.append(row[3])
         else:
-            size = row[3]
+            markers.append((row[3], *row[12:14]))
     cursor.close()
-    return Evidence(size, tuple(multiplicities), tuple(postings))
+    return Evidence(*state, postings, multiplicities, frozenset(separated), markers)
 
 
 def record_first(connection: Connection, new: StoredAssessment) -> bool:

@@ -41,11 +41,15 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True)
 class LogState:
-    """Size, root and frontier of the log: the one row that is compared and swapped."""
+    """Size, root and frontier of the log: the one row that is compared and swapped.
+
+    `policy_version` is that of the last policy among its entries, 0 before the first.
+    """
 
     size: int
     root: bytes
     frontier: bytes
+    policy_version: int = 0
 
 
 _EVENTS = select(event, event_content.c.token, event_content.c.entry_key, event_content.c.salt)
@@ -66,7 +70,9 @@ _INSERT_CONTENT = insert(event_content)
 _INSERT_ENTRY = insert(log_entry)
 _INSERT_CHECKPOINT = insert(log_checkpoint)
 _ASSIGN = update(event).where(event.c.id == bindparam("row")).values(entry_index=bindparam("at"))
-_STATE = select(log_state.c.size, log_state.c.root, log_state.c.frontier).where(log_state.c.id == 1)
+_STATE = select(
+    log_state.c.size, log_state.c.root, log_state.c.frontier, log_state.c.policy_version
+).where(log_state.c.id == 1)
 _LOCK_STATE = _STATE.with_for_update()
 _ADVANCE = (
     update(log_state)
@@ -79,6 +85,7 @@ _ADVANCE = (
         size=bindparam("new_size"),
         root=bindparam("new_root"),
         frontier=bindparam("new_frontier"),
+        policy_version=bindparam("new_policy"),
     )
 )
 _CHECKPOINT = (
@@ -226,7 +233,13 @@ def stream_entries(connection: Connection) -> Iterator[tuple[int, bytes, bytes]]
 def insert_state(connection: Connection, state: LogState) -> None:
     """Insert the state of a log that has just been created."""
     connection.execute(
-        insert(log_state).values(id=1, size=state.size, root=state.root, frontier=state.frontier)
+        insert(log_state).values(
+            id=1,
+            size=state.size,
+            root=state.root,
+            frontier=state.frontier,
+            policy_version=state.policy_version,
+        )
     )
 
 
@@ -235,7 +248,7 @@ def read_state(connection: Connection, *, lock: bool = False) -> LogState:
     row = connection.execute(_LOCK_STATE if lock else _STATE).one_or_none()
     if row is None:
         raise LedgerCorrupt("The log has no state.")
-    return LogState(row.size, row.root, row.frontier)
+    return LogState(row.size, row.root, row.frontier, row.policy_version)
 
 
 def advance_state(connection: Connection, old: LogState, new: LogState) -> None:
@@ -251,6 +264,7 @@ def advance_state(connection: Connection, old: LogState, new: LogState) -> None:
             "new_size": new.size,
             "new_root": new.root,
             "new_frontier": new.frontier,
+            "new_policy": new.policy_version,
         },
     )
     if result.rowcount != 1:

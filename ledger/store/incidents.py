@@ -30,6 +30,8 @@ class StoredIncident:
     state: State
     reported_index: int
     changed_index: int
+    content_index: int
+    relief: int = 0
     account: int | None = None
     half_life: int = 0
     mass: int = 0
@@ -58,6 +60,8 @@ def _values(stored: StoredIncident) -> dict[str, object]:
         "state": stored.state.value,
         "reported_index": stored.reported_index,
         "changed_index": stored.changed_index,
+        "content_index": stored.content_index,
+        "relief": stored.relief,
         "account": stored.account,
         "half_life": stored.half_life,
         "mass": stored.mass,
@@ -101,6 +105,18 @@ def stream_incidents(connection: Connection) -> Iterator[tuple[str, int, tuple[o
     )
     for row in connection.execute(statement):
         yield row[0], row[1], tuple(row[2:])
+
+
+def select_reported(
+    connection: Connection, platform: int, jtis: tuple[str, ...]
+) -> list[StoredIncident]:
+    """Give the incidents that a platform reported by statements of these names."""
+    if not jtis:
+        return []
+    statement = select(incident).join(event, event.c.entry_index == incident.c.reported_index)
+    named = (event.c.platform == platform) & event.c.jti.in_(jtis)
+    ordered = statement.where(named).order_by(incident.c.reported_index)
+    return [_incident(row) for row in connection.execute(ordered)]
 
 
 def find_counting(connection: Connection) -> tuple[int, bytes] | None:

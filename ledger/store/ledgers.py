@@ -60,3 +60,10 @@ def select_policies(connection: Connection) -> dict[int, str]:
     """Give every published policy by version."""
     rows = connection.execute(select(policy.c.version, policy.c.body).order_by(policy.c.version))
     return {row.version: row.body for row in rows}
+
+
+def find_policy(connection: Connection, version: int) -> str | None:
+    """Find a published policy."""
+    return connection.execute(
+        select(policy.c.body).where(policy.c.version == version)
+    ).scalar_one_or_none()

@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, insert, select, text
+from sqlalchemy import bindparam, delete, insert, or_, select, text
 
-from ledger.store.tables import edge, identifier, posting
+from ledger.store.tables import edge, identifier, marker, posting, recycling, separation
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -104,17 +104,17 @@ _LINKS_OF = select(posting.c.identifier, posting.c.binding).where(
 )
 
 
-def find_identifiers(connection: Connection, keys: Collection[bytes]) -> dict[bytes, int]:
-    """Find the row ids of lookup keys."""
-    rows = connection.execute(_IDENTIFIERS_OF, {"keys": list(keys)})
-    return {bytes(row.token): row.id for row in rows}
-
-
-def insert_identifiers(connection: Connection, kinds: Mapping[bytes, int]) -> None:
-    """Insert lookup keys that aren't there yet."""
-    rows = [{"token": key, "kind": kind} for key, kind in kinds.items()]
-    if rows:
-        connection.execute(_INSERT_IDENTIFIER, rows)
+def ensure_identifiers(connection: Connection, kinds: Mapping[bytes, int]) -> dict[bytes, int]:
+    """Give the row ids of lookup keys with their kinds' codes, inserting what is new."""
+    if not kinds:
+        return {}
+    wanted = {"keys": list(kinds)}
+    found = {bytes(row.token): row.id for row in connection.execute(_IDENTIFIERS_OF, wanted)}
+    new = [{"token": key, "kind": kind} for key, kind in kinds.items() if key not in found]
+    if new:
+        connection.execute(_INSERT_IDENTIFIER, new)
+        found = {bytes(row.token): row.id for row in connection.execute(_IDENTIFIERS_OF, wanted)}
+    return found
 
 
 def add_incident(
@@ -173,6 +173,37 @@ def add_incident(
             for i, claim in bound.items()
         ],
     )
+
+
+def select_tokens(connection: Connection, counted: StoredIncident) -> list[int]:
+    """Give the tokens that an incident links its account to."""
+    linked = [row.identifier for row in connection.execute(_LINKS_OF, {"bearer": counted.account})]
+    of_event = {"identifiers": linked, "member": counted.platform, "bearer": counted.account}
+    return [
+        row.identifier
+        for row in connection.execute(_EDGES_OF, of_event)
+        if row.event_index == counted.reported_index
+    ]
+
+
+def cut_edge(
+    connection: Connection, token: int, platform: int, event_index: int, account: int
+) -> list[int]:
+    """Take away the link of one incident's account to a token, and give what it left so.
+
+    *Shape*: the token, where the account has no other link to it, or nothing.
+    """
+    at = (edge.c.identifier == token) & (edge.c.platform == platform)
+    connection.execute(delete(edge).where(at, edge.c.event_index == event_index))
+    wanted = {"identifiers": [token], "member": platform, "bearer": account}
+    latest = _by_token(connection.execute(_EDGES_OF, wanted)).get(token)
+    if latest is None:
+        of_account = (posting.c.identifier == token) & (posting.c.account == account)
+        connection.execute(delete(posting).where(of_account))
+    else:
+        rebound = {"identifier": token, "account": account, "binding": latest.binding}
+        connection.execute(_REBIND, rebound)
+    return [token] if latest is None else []
 
 
 def remove_incident(
@@ -260,9 +291,20 @@ def recount_tokens(
 
 
 def forget_identifiers(connection: Connection, candidates: Collection[int]) -> None:
-    """Delete identifiers that no posting refers to any more: a kept key would be a trace."""
-    used = select(posting.c.identifier).where(posting.c.identifier == identifier.c.id)
-    connection.execute(delete(identifier).where(identifier.c.id.in_(candidates), ~used.exists()))
+    """Delete identifiers that nothing refers to any more: a kept key would be a trace."""
+    if not candidates:
+        return
+    used = [
+        select(column).where(column == identifier.c.id).exists()
+        for column in (
+            posting.c.identifier,
+            separation.c.account,
+            separation.c.other,
+            marker.c.identifier,
+            recycling.c.identifier,
+        )
+    ]
+    connection.execute(delete(identifier).where(identifier.c.id.in_(candidates), ~or_(*used)))
 
 
 _POSTINGS = """

@@ -29,6 +29,7 @@ def open_scratch() -> Iterator[Database]:
 
 def copy_platforms(source: Connection, target: Connection) -> None:
     """Copy the members, whose tag keys the entries need."""
-    rows = [dict(row._mapping) for row in source.execute(select(platform))]  # noqa: SLF001
+    derived = {"upheld": 0, "overturned": 0}
+    rows = [dict(row._mapping) | derived for row in source.execute(select(platform))]  # noqa: SLF001
     if rows:
         target.execute(insert(platform), rows)

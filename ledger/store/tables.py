@@ -115,6 +115,9 @@ platform = Table(
     Column("tag_key", LargeBinary, nullable=False),
     Column("tag_key_wrap", LargeBinary, nullable=False),
     Column("enrolled_at", Instant, nullable=False),
+    # How many reports of its whole group were upheld and overturned: derived.
+    Column("upheld", Integer, nullable=False, server_default="0"),
+    Column("overturned", Integer, nullable=False, server_default="0"),
 )
 
 platform_key = Table(
@@ -190,6 +193,7 @@ log_state = Table(
     Column("size", BigInteger, nullable=False),
     Column("root", LargeBinary, nullable=False),
     Column("frontier", LargeBinary, nullable=False),
+    Column("policy_version", Integer, nullable=False),
 )
 
 log_checkpoint = Table(
@@ -217,6 +221,8 @@ incident = Table(
     Column("state", String(10), nullable=False),
     Column("reported_index", BigInteger, nullable=False, unique=True),
     Column("changed_index", BigInteger, nullable=False),
+    Column("content_index", BigInteger, nullable=False),
+    Column("relief", SmallInteger, nullable=False),
     Column("account", _RowId),
     Column("half_life", SmallInteger, nullable=False),
     Column("mass", BigInteger, nullable=False),
@@ -277,6 +283,44 @@ multiplicity = Table(
     sqlite_with_rowid=False,
 )
 
+# What overrides a link: two accounts that aren't one person's, stated for both directions.
+separation = Table(
+    "separation",
+    METADATA,
+    Column("account", _RowId, nullable=False),
+    Column("other", _RowId, nullable=False),
+    Column("platform", Integer, nullable=False),
+    Column("event_index", BigInteger, nullable=False),
+    PrimaryKeyConstraint("account", "other", "platform"),
+    Index("ix_separation_other", "other"),
+    sqlite_with_rowid=False,
+)
+
+# Who asks to be identified with care: an account or an identifier, from day to day.
+marker = Table(
+    "marker",
+    METADATA,
+    Column("identifier", _RowId, nullable=False),
+    Column("event_index", BigInteger, nullable=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("first_day", Integer, nullable=False),
+    Column("last_day", Integer, nullable=False),
+    PrimaryKeyConstraint("identifier", "event_index"),
+    sqlite_with_rowid=False,
+)
+
+# Since when an identifier belongs to somebody else, by whose word.
+recycling = Table(
+    "recycling",
+    METADATA,
+    Column("identifier", _RowId, nullable=False),
+    Column("platform", Integer, nullable=False),
+    Column("recycled_day", Integer, nullable=False),
+    Column("event_index", BigInteger, nullable=False),
+    PrimaryKeyConstraint("identifier", "platform"),
+    sqlite_with_rowid=False,
+)
+
 # Who asked, for which order and purpose, when, and what was answered. No foreign key to the
 # platform: PostgreSQL would lock and rewrite that one row for every answer.
 assessment = Table(
@@ -295,7 +339,14 @@ assessment = Table(
     Column("answer", Text, nullable=False),
     Column("idempotency_key", String(255)),
     Column("request_hash", LargeBinary, nullable=False),
-    UniqueConstraint("platform", "idempotency_key"),
+    Index(
+        "ix_assessment_idempotency_key",
+        "platform",
+        "idempotency_key",
+        unique=True,
+        sqlite_where=text("idempotency_key IS NOT NULL"),
+        postgresql_where=text("idempotency_key IS NOT NULL"),
+    ),
     sqlite_with_rowid=False,
 )
 

@@ -19,6 +19,7 @@ def upgrade() -> None:
     _create_log()
     _create_incidents()
     _create_postings()
+    _create_overrides()
     _create_assessments()
     _create_outcomes()
     _protect_entries()
@@ -30,6 +31,9 @@ def downgrade() -> None:
         "assessment_outcome",
         "assessed_order",
         "assessment",
+        "recycling",
+        "marker",
+        "separation",
         "multiplicity",
         "posting",
         "edge",
@@ -81,6 +85,8 @@ def _create_members() -> None:
         sa.Column("tag_key", sa.LargeBinary(), nullable=False),
         sa.Column("tag_key_wrap", sa.LargeBinary(), nullable=False),
         sa.Column("enrolled_at", sa.BigInteger(), nullable=False),
+        sa.Column("upheld", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("overturned", sa.Integer(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_platform")),
         sa.UniqueConstraint("uri", name=op.f("uq_platform_uri")),
     )
@@ -169,6 +175,7 @@ def _create_log() -> None:
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("root", sa.LargeBinary(), nullable=False),
         sa.Column("frontier", sa.LargeBinary(), nullable=False),
+        sa.Column("policy_version", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_log_state")),
     )
     op.create_table(
@@ -197,6 +204,8 @@ def _create_incidents() -> None:
         sa.Column("state", sa.String(length=10), nullable=False),
         sa.Column("reported_index", sa.BigInteger(), nullable=False),
         sa.Column("changed_index", sa.BigInteger(), nullable=False),
+        sa.Column("content_index", sa.BigInteger(), nullable=False),
+        sa.Column("relief", sa.SmallInteger(), nullable=False),
         sa.Column("account", ROW_ID, nullable=True),
         sa.Column("half_life", sa.SmallInteger(), nullable=False),
         sa.Column("mass", sa.BigInteger(), nullable=False),
@@ -263,6 +272,39 @@ def _create_postings() -> None:
     )
 
 
+def _create_overrides() -> None:
+    """Create what follows from the log and overrides links."""
+    op.create_table(
+        "separation",
+        sa.Column("account", ROW_ID, nullable=False),
+        sa.Column("other", ROW_ID, nullable=False),
+        sa.Column("platform", sa.Integer(), nullable=False),
+        sa.Column("event_index", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("account", "other", "platform", name=op.f("pk_separation")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_separation_other", "separation", ["other"], unique=False)
+    op.create_table(
+        "marker",
+        sa.Column("identifier", ROW_ID, nullable=False),
+        sa.Column("event_index", sa.BigInteger(), nullable=False),
+        sa.Column("kind", sa.SmallInteger(), nullable=False),
+        sa.Column("first_day", sa.Integer(), nullable=False),
+        sa.Column("last_day", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("identifier", "event_index", name=op.f("pk_marker")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "recycling",
+        sa.Column("identifier", ROW_ID, nullable=False),
+        sa.Column("platform", sa.Integer(), nullable=False),
+        sa.Column("recycled_day", sa.Integer(), nullable=False),
+        sa.Column("event_index", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("identifier", "platform", name=op.f("pk_recycling")),
+        sqlite_with_rowid=False,
+    )
+
+
 def _create_assessments() -> None:
     """Create the record of who asked and what was answered."""
     op.create_table(
@@ -281,12 +323,15 @@ def _create_assessments() -> None:
         sa.Column("idempotency_key", sa.String(length=255), nullable=True),
         sa.Column("request_hash", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_assessment")),
-        sa.UniqueConstraint(
-            "platform",
-            "idempotency_key",
-            name=op.f("uq_assessment_platform_idempotency_key"),
-        ),
         sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "ix_assessment_idempotency_key",
+        "assessment",
+        ["platform", "idempotency_key"],
+        unique=True,
+        sqlite_where=sa.text("idempotency_key IS NOT NULL"),
+        postgresql_where=sa.text("idempotency_key IS NOT NULL"),
     )
     op.create_table(
         "assessed_order",

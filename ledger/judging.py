@@ -1,0 +1,117 @@
+"""Whether a well-formed statement may be made: by whom, about which incident, with which proof.
+
+It judges what it is given and reads nothing. What it lets pass may still lose a race; then its
+entry says that it had no effect.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ledger.deriving import read_report, weigh_report
+from ledger.errors import EventRefused, IncidentClosed, IncidentNotReported
+from ledger.identity.identifier import check_epoch
+from ledger.incident.lifecycle import next_state
+from ledger.incident.proof_standard import judge_report
+from ledger.incident.statement import Correction, Marking, Recycling, Restitution, Unlinking
+from ledger.incident.taxonomy import MarkerKind
+from ledger.log.leaf import Op
+from ledger.rights.notice import activates_at, check_filing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from ledger.identity.platform import Platform
+    from ledger.incident.incident import IncidentReport
+    from ledger.incident.statement import Change
+    from ledger.ledger import Ledger
+    from ledger.store.entries import StoredEvent
+    from ledger.store.incidents import StoredIncident
+
+
+def op_of(statement: Change | Unlinking | Recycling | Marking) -> Op:
+    """Give what a statement that isn't a report does."""
+    if isinstance(statement, Correction):
+        return Op.CORRECTED
+    if isinstance(statement, Restitution):
+        return Op.RESTITUTED
+    if isinstance(statement, Marking):
+        return Op.MARKED
+    return Op.LINK_STATED if isinstance(statement, Unlinking | Recycling) else Op.RETRACTED
+
+
+def judge_new_report(
+    ledger: Ledger, report: IncidentReport, platform: Platform, received_at: datetime
+) -> None:
+    """Refuse a report that breaks a rule.
+
+    *Raises*: InvalidIdentifier, WrongJurisdiction, StandardNotMet, EvidenceTooHeavy.
+    """
+    for claim in report.identifiers:
+        check_epoch(claim.identifier, sandbox=ledger.sandbox)
+    check_filing(
+        report,
+        ledger.jurisdiction,
+        platform_jurisdictions=platform.jurisdictions,
+        received_at=received_at,
+    )
+    judge_report(report, received_at=received_at)
+    weigh_report(ledger.policy, report)  # refuses what would leave 64 bits, before it is kept
+
+
+def judge_change(
+    ledger: Ledger,
+    change: Change,
+    platform: Platform,
+    history: list[StoredEvent],
+    known: StoredIncident | None,
+    received_at: datetime,
+) -> None:
+    """Refuse a change of an incident that is closed, or that names another case or account.
+
+    *Shape*: `history` are all statements about the incident, its report first.
+    *Raises*: IncidentClosed, EventRefused, and for a correction as for a new report.
+    """
+    op = op_of(change)
+    ops = [Op(event.op) for event in history]
+    if Op.RETRACTED in ops or (known is not None and next_state(known.state, op) is None):
+        raise IncidentClosed("The incident was closed already.")
+    report = read_report(ledger, history[0])
+    if change.txn != report.txn or change.account != report.account:
+        raise EventRefused("The statement names another case or account than the report.")
+    if op is Op.RESTITUTED and Op.RESTITUTED in ops:
+        raise EventRefused("The incident was made good already.")
+    if isinstance(change, Correction):
+        judge_new_report(ledger, change.report, platform, received_at)
+        if activates_at(change.report, ledger.jurisdiction, received_at=received_at) is not None:
+            raise EventRefused("The window to respond to the correction's notice is still open.")
+
+
+def judge_link(
+    ledger: Ledger,
+    statement: Unlinking | Recycling | Marking,
+    reports: Mapping[str, StoredEvent | None],
+) -> None:
+    """Refuse a statement about links that breaks a rule.
+
+    *Shape*: `reports` are the issuer's own statements that a marker names, by jti.
+    *Raises*: InvalidIdentifier, IncidentNotReported, EventRefused.
+    """
+    if isinstance(statement, Recycling):
+        check_epoch(statement.identifier, sandbox=ledger.sandbox)
+        return
+    for one in statement.nids if isinstance(statement, Unlinking) else statement.identifiers:
+        check_epoch(one, sandbox=ledger.sandbox)
+    if isinstance(statement, Unlinking):
+        return
+    if reports and statement.kind is not MarkerKind.TAKEOVER_VICTIM:
+        raise EventRefused("Only the marker of a takeover's victim names incidents.")
+    for stored in reports.values():
+        if stored is None or Op(stored.op) is not Op.INCIDENT_CONFIRMED:
+            raise IncidentNotReported("The event names no incident of this platform.")
+        report = read_report(ledger, stored)
+        if report.account != statement.account:
+            raise EventRefused("The marker names an incident of another account.")
+        if not statement.begins <= report.conduct_ended_at <= statement.until:
+            raise EventRefused("The marker names an incident outside its time.")

@@ -1,0 +1,185 @@
+"""Statements about what overrides links: separated accounts, recycled identifiers, markers.
+
+All of it is derived in log order. An override keeps the identifiers that it names alive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import bindparam, insert, select, text
+
+from ledger.store.tables import edge, incident, marker, platform, recycling
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from sqlalchemy.engine import Connection
+
+    from ledger.store.incidents import StoredIncident
+
+
+@dataclass(frozen=True, slots=True)
+class Separated:
+    """Two accounts that aren't one person's, by their lookup keys."""
+
+    index: int
+    platform: int
+    account: bytes
+    other: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Recycled:
+    """An identifier that belongs to somebody else from a day on, by a platform's word."""
+
+    index: int
+    platform: int
+    key: bytes
+    kind: int
+    day: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A marker on an account and identifiers, by lookup key with kind, from day to day."""
+
+    index: int
+    platform: int
+    keys: Mapping[bytes, int]
+    kind: int
+    first_day: int
+    last_day: int
+    incident_jtis: tuple[str, ...]
+
+
+_SEPARATE = text("""
+    INSERT INTO separation (account, other, platform, event_index)
+    VALUES (:account, :other, :platform, :event_index) ON CONFLICT DO NOTHING
+""")
+_RECYCLE = text("""
+    INSERT INTO recycling (identifier, platform, recycled_day, event_index)
+    VALUES (:identifier, :platform, :recycled_day, :event_index)
+    ON CONFLICT (identifier, platform) DO UPDATE SET
+        recycled_day = excluded.recycled_day, event_index = excluded.event_index
+    WHERE excluded.recycled_day > recycling.recycled_day
+""")
+_MARK = insert(marker)
+_RECYCLINGS = (
+    select(recycling.c.identifier, platform.c.group_name, recycling.c.recycled_day)
+    .join(platform, platform.c.id == recycling.c.platform)
+    .where(recycling.c.identifier.in_(bindparam("tokens", expanding=True)))
+)
+_GROUP_OF = select(platform.c.group_name).where(platform.c.id == bindparam("member"))
+_EDGES_OF = (
+    select(edge.c.identifier, edge.c.platform, edge.c.event_index, edge.c.account)
+    .add_columns(platform.c.group_name, incident.c.last_day)
+    .join(incident, incident.c.reported_index == edge.c.event_index)
+    .join(platform, platform.c.id == edge.c.platform)
+    .where(edge.c.identifier == bindparam("token"))
+    .order_by(edge.c.event_index)
+)
+
+
+def insert_override(
+    connection: Connection, said: Separated | Recycled | Mark, ids: Mapping[bytes, int]
+) -> None:
+    """Write down what overrides links.
+
+    *Shape*: `ids` are the row ids of the lookup keys in it. Accounts are separated in both
+    directions; of what a platform says of one identifier the latest date is kept.
+    """
+    at = {"platform": said.platform, "event_index": said.index}
+    if isinstance(said, Separated):
+        pair = ids[said.account], ids[said.other]
+        rows = [{"account": one, "other": other} | at for one, other in (pair, pair[::-1])]
+        connection.execute(_SEPARATE, rows)
+    elif isinstance(said, Recycled):
+        told = {"identifier": ids[said.key], "recycled_day": said.day}
+        connection.execute(_RECYCLE, told | at)
+    else:
+        days = {"kind": said.kind, "first_day": said.first_day, "last_day": said.last_day}
+        of_event = {"event_index": said.index} | days
+        connection.execute(_MARK, [{"identifier": ids[key]} | of_event for key in said.keys])
+
+
+def _cut_day(recyclings: Iterable[tuple[str, int]], group: str) -> int:
+    """Give the day before which a group's links by an identifier are cut, 0 where none are.
+
+    A group cuts its own links; those of everybody are cut from the date that two groups confirm.
+    """
+    latest: dict[str, int] = {}
+    for name, day in recyclings:
+        latest[name] = max(day, latest.get(name, 0))
+    confirmed = sorted(latest.values())[-2] if len(latest) > 1 else 0
+    return max(latest.get(group, 0), confirmed)
+
+
+def select_cut_tokens(
+    connection: Connection, tokens: list[int], counting: StoredIncident
+) -> list[int]:
+    """Give those of some identifiers that belong to somebody else since an incident."""
+    by_token: dict[int, list[tuple[str, int]]] = {}
+    for token, name, day in connection.execute(_RECYCLINGS, {"tokens": tokens}):
+        by_token.setdefault(token, []).append((name, day))
+    if not by_token:
+        return []
+    group = connection.execute(_GROUP_OF, {"member": counting.platform}).scalar_one()
+    return [one for one, said in by_token.items() if counting.last_day < _cut_day(said, group)]
+
+
+def select_cut_edges(
+    connection: Connection, said: Separated | Recycled | Mark, ids: Mapping[bytes, int]
+) -> list[tuple[int, int, int, int]]:
+    """Give the edges that a recycling cuts: identifier, platform, report's index, account."""
+    if not isinstance(said, Recycled):
+        return []
+    token = ids[said.key]
+    rows = connection.execute(_RECYCLINGS, {"tokens": [token]})
+    recyclings = [(name, day) for _, name, day in rows]
+    return [
+        (row.identifier, row.platform, row.event_index, row.account)
+        for row in connection.execute(_EDGES_OF, {"token": token}).all()
+        if row.last_day < _cut_day(recyclings, row.group_name)
+    ]
+
+
+def count_decided(connection: Connection, platform_id: int, decided: tuple[int, int]) -> None:
+    """Add to the upheld and overturned reports of a platform's whole group."""
+    of_group = select(platform.c.group_name).where(platform.c.id == platform_id).scalar_subquery()
+    connection.execute(
+        platform.update()
+        .where(platform.c.group_name == of_group)
+        .values(
+            upheld=platform.c.upheld + decided[0], overturned=platform.c.overturned + decided[1]
+        )
+    )
+
+
+_SEPARATIONS = """
+    SELECT s.event_index, 'separation', a.token, b.token, s.platform
+    FROM separation s LEFT JOIN identifier a ON a.id = s.account
+                      LEFT JOIN identifier b ON b.id = s.other
+"""
+_MARKERS = """
+    SELECT m.event_index, 'marker', t.token, t.kind, m.kind, m.first_day, m.last_day
+    FROM marker m LEFT JOIN identifier t ON t.id = m.identifier
+"""
+_RECYCLED_ROWS = """
+    SELECT r.event_index, 'recycling', t.token, t.kind, r.platform, r.recycled_day
+    FROM recycling r LEFT JOIN identifier t ON t.id = r.identifier
+"""
+_DECIDED = """
+    SELECT NULL, 'reporter', p.id, p.upheld, p.overturned FROM platform p
+"""
+
+
+def stream_overrides(connection: Connection) -> Iterator[tuple[int | None, tuple[object, ...]]]:
+    """Stream every override and every reporter's record, for comparison.
+
+    *Shape*: the index of the entry that said so, or None, then the row.
+    """
+    for statement in (_SEPARATIONS, _MARKERS, _RECYCLED_ROWS, _DECIDED):
+        for row in connection.execute(text(statement)):
+            yield row[0], tuple(bytes(v) if isinstance(v, memoryview) else v for v in row[1:])
