@@ -127,6 +127,7 @@ class Reason(BaseModel):
     code: str
     message: dict[str, str]
     points: int
+    ends: str | None
     link: Link | None = None
 
 
@@ -145,6 +146,14 @@ class IgnoredLink(BaseModel):
 
     kind: str
     reason: str
+
+
+class Clears(BaseModel):
+    """What would clear the score: by time, in which month; or by how many overturned incidents."""
+
+    below_high: str | None
+    below_medium: str | None
+    if_overturned: str
 
 
 class LogPlace(BaseModel):
@@ -167,6 +176,7 @@ class RiskAssessment(BaseModel):
     advice: Advice | None
     reasons: list[Reason]
     evidence: EvidenceBands
+    clears: Clears | None
     ignored_links: list[IgnoredLink]
     policy_version: int
     log: LogPlace
@@ -203,6 +213,7 @@ _ASSESSED = Reply(
                 "code": "CONFIRMED_INCIDENTS",
                 "message": {"en": "Confirmed incidents at one platform"},
                 "points": 370,
+                "ends": "2031-11",
                 "link": None,
             }
         ],
@@ -213,6 +224,7 @@ _ASSESSED = Reply(
             "first_seen": "2026-11",
             "last_seen": "2026-11",
         },
+        "clears": {"below_high": None, "below_medium": "2027-12", "if_overturned": "1"},
         "ignored_links": [],
         "policy_version": 1,
         "log": {"size": 3, "origin": "ledger.example/sandbox"},

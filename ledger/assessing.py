@@ -27,7 +27,8 @@ from ledger.identity.platform import require_scope
 from ledger.ledger import learn_policy, mint_id
 from ledger.risk.advice import advise
 from ledger.risk.answer import render_answer
-from ledger.risk.score import score_neighbourhood
+from ledger.risk.outlook import foresee
+from ledger.risk.score import day_number, score_neighbourhood
 from ledger.store import assessments, ledgers
 from ledger.store.assessments import StoredAssessment, StoredOutcome
 from ledger.store.engine import begin_read, begin_write
@@ -102,7 +103,7 @@ def assess_risk(
         check_epoch(claim.identifier, sandbox=ledger.sandbox)
     account = account_key(ledger.keys.index_key, request.account)
     presented = _present(ledger, request)
-    identifiers = b"".join(sorted(_bind_claim(one) for one in presented))
+    identifiers = b"".join(sorted(map(_bind_claim, presented)))
     with begin_write(ledger.database, autocommit=True) as connection:
         if request.idempotency_key is not None:
             repeated = assessments.find_repeated_assessment(
@@ -110,25 +111,20 @@ def assess_risk(
             )
             if repeated is not None:
                 return _repeat(repeated, request)
-        keys = (account, *[one.key for one in presented])
-        evidence = assessments.read_evidence(connection, keys)
+        evidence = assessments.read_evidence(connection, (account, *[p.key for p in presented]))
         version = evidence.policy_version
         if version not in ledger.policies:
             learn_policy(ledger, version, ledgers.find_policy(connection, version))
         policy = ledger.policies[version]
         neighbourhood = build_neighbourhood(
-            account,
-            platform.group,
-            presented,
-            evidence,
-            policy.kinds,
+            account, platform.group, presented, evidence, policy.kinds
         )
         score = score_neighbourhood(neighbourhood, policy, assessed_at.date())
+        day = day_number(assessed_at.date())
+        outlook = foresee(neighbourhood, score, policy, day, ledger.jurisdiction.retention_years)
         answer = {
-            "id": mint_id("ra_", assessed_at),
-            "assessed_at": _text(assessed_at),
-            "valid_until": _text(assessed_at + VALID_FOR),
-            **render_answer(score, advise(score, request.purpose, policy), policy),
+            **_head(assessed_at),
+            **render_answer(score, advise(score, request.purpose, policy), outlook, policy),
             "log": {"size": evidence.log_size, "origin": ledger.origin},
             "client_reference": request.client_reference,
         }
@@ -155,6 +151,15 @@ def assess_risk(
             assessments.widen_order(connection, platform.id, new.order_commitment, identifiers)
             assessments.insert_assessment(connection, new)
     return GivenAnswer(new.id, new.answer)
+
+
+def _head(at: datetime) -> dict[str, object]:
+    """Name an answer and say how long it holds."""
+    return {
+        "id": mint_id("ra_", at),
+        "assessed_at": _text(at),
+        "valid_until": _text(at + VALID_FOR),
+    }
 
 
 def _present(ledger: Ledger, request: AssessmentRequest) -> tuple[Presented, ...]:

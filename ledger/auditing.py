@@ -372,12 +372,9 @@ def _compare_incidents(stored: Connection, derived: Connection) -> list[Finding]
     kept = set(incidents.stream_incidents(stored))
     again = set(incidents.stream_incidents(derived))
     named = {incident_id: index for incident_id, index, _ in (*kept, *again)}  # derived wins
+    detail = "The incident's state isn't what its entries make it."
     return [
-        Finding(
-            named[incident_id],
-            "incident-differs",
-            "The incident's state isn't what its entries make it.",
-        )
+        Finding(named[incident_id], "incident-differs", detail)
         for incident_id in sorted({one[0] for one in kept ^ again})
     ]
 
@@ -385,13 +382,13 @@ def _compare_incidents(stored: Connection, derived: Connection) -> list[Finding]
 def _compare_index(stored: Connection, derived: Connection) -> list[Finding]:
     differing = set(postings.stream_index(stored)) ^ set(postings.stream_index(derived))
     overriding = set(overrides.stream_overrides(stored)) ^ set(overrides.stream_overrides(derived))
+    detail = "How often a reporter was right isn't as the entries make it."
     findings = [
-        Finding(index, "override-differs", "What overrides links isn't as the entries make it.")
-        for index in sorted({row[0] for row in overriding if row[0] is not None})
+        Finding(None, "reliability-differs", detail)
+        if index is None
+        else Finding(index, "override-differs", "What overrides links isn't as entries make it.")
+        for index in dict.fromkeys(row[0] for row in overriding)
     ]
-    if any(row[0] is None for row in overriding):
-        detail = "How often a reporter was right isn't as the entries make it."
-        findings.append(Finding(None, "reliability-differs", detail))
     for key in sorted({row[1] if isinstance(row[1], bytes) else b"" for row in differing}):
         named: Iterable[int | None] = (
             postings.find_token_incidents(derived, key)

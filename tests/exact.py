@@ -16,6 +16,7 @@ from ledger.graph.link import Presented
 from ledger.graph.neighbourhood import Evidence, build_neighbourhood
 from ledger.graph.posting import Multiplicity, Posting, forward_mass
 from ledger.identity.identifier import Binding, Bucket, Kind, account_key, lookup_key
+from ledger.risk.outlook import Outlook
 from ledger.risk.policy import RiskPolicy, parse_policy
 from ledger.risk.score import RiskScore, score_neighbourhood
 from ledger.sequencing import sequence
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 POLICY: RiskPolicy = parse_policy((ROOT / "config" / "policy.toml").read_text("utf-8"))
 OWN_KEY = b"the asker's own account"
 OWN_ACCOUNT = 1
+NOTHING_FORESEEN = Outlook(None, None, None, None, None)
 UNIX_ORDINAL = 719_163
 
 

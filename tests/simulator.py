@@ -83,6 +83,13 @@ class Sent:
             raise AssertionError
         return self.accepted.incident_id
 
+    @property
+    def report(self) -> IncidentReport:
+        """The report that was sent."""
+        if not isinstance(self.statement, IncidentReport):
+            raise TypeError
+        return self.statement
+
 
 class Simulator:
     """One platform. Traits not given are those of an honest, independent one."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conftest import ROOT
-from exact import OWN_ACCOUNT, POLICY, Shared, Sketch, settle
+from exact import NOTHING_FORESEEN, OWN_ACCOUNT, POLICY, Shared, Sketch, settle
 from reports import claim
 from simulator import phone_and_device
 
@@ -114,7 +114,7 @@ def test_disputed_incident_that_was_active_keeps_the_floor_and_no_more() -> None
 def test_other_purposes_get_no_advice(purpose: Purpose) -> None:
     score = NOTHING._replace(score=999, direct_score=999, level="HIGH")
     assert advise(score, purpose, POLICY) is None
-    assert render_answer(score, None, POLICY)["advice"] is None
+    assert render_answer(score, None, NOTHING_FORESEEN, POLICY)["advice"] is None
 
 
 def test_advice_carries_the_time_to_review_it_unless_nothing_is_to_be_reviewed() -> None:
@@ -124,7 +124,7 @@ def test_advice_carries_the_time_to_review_it_unless_nothing_is_to_be_reviewed()
         assert isinstance(idle, Advice)
         assert isinstance(busy, Advice)
         assert (idle.review_window_hours, busy.review_window_hours) == (0, 48)
-        shown = render_answer(asked_for_more, busy, POLICY)["advice"]
+        shown = render_answer(asked_for_more, busy, NOTHING_FORESEEN, POLICY)["advice"]
         assert isinstance(shown, dict)
         assert shown["not_for_sole_use"] is True
 
@@ -203,7 +203,7 @@ def test_associated_evidence_never_counts_as_direct() -> None:
 
 def test_confidence_speaks_of_who_confirmed_what_counts_directly() -> None:
     def confidence(sketch: Sketch) -> object:
-        return render_answer(sketch.score(), None, POLICY)["confidence"]
+        return render_answer(sketch.score(), None, NOTHING_FORESEEN, POLICY)["confidence"]
 
     own = Sketch(TODAY).bear(OWN_ACCOUNT, 1)
     assert confidence(Sketch(TODAY)) == "none"

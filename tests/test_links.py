@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from exact import OWN_ACCOUNT, POLICY, Shared, Sketch, score_exactly, settle
+from exact import NOTHING_FORESEEN, OWN_ACCOUNT, POLICY, Shared, Sketch, score_exactly, settle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reports import claim
@@ -332,7 +332,7 @@ def test_every_score_keeps_its_bounds_and_its_points_add_up(
     parts = [part.points for part in score.groups] + [part.points for part in score.links]
     assert sum(parts) == score.score
     assert sum(reason.points for reason in explain_score(score)) == score.score
-    shown = render_answer(score, None, POLICY)["reasons"]
+    shown = render_answer(score, None, NOTHING_FORESEEN, POLICY)["reasons"]
     assert isinstance(shown, list)
     assert sum(reason["points"] for reason in shown) == score.score // 10 * 10
     assert {reason["code"] for reason in shown} <= set(TEXTS)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from exact import read_index, score_exactly, settle
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from simulator import Sent, Simulator
 
     from ledger.identity.identifier import IdentifierClaim
+    from ledger.incident.statement import Statement
     from ledger.ledger import Ledger
     from ledger.risk.score import RiskScore
 
@@ -69,8 +70,8 @@ def test_correction_replaces_what_a_report_weighs_and_whom_it_links(
 ) -> None:
     sent = shops[0].report("buyer", (*BUYER, claim(Kind.PAY, "wrong")), now)
     assert ask(ledger, shops[1], now).score == 374
-    breach = {"conduct": Conduct.WARDROBING, "identifiers": BUYER}
-    shops[0].send(shops[0].correction(sent.statement, now, **breach), now)
+    breach = shops[0].correction(sent.report, now, conduct=Conduct.WARDROBING, identifiers=BUYER)
+    shops[0].send(breach, now)
     assert ask(ledger, shops[1], now).score < 250
     assert ask(ledger, shops[1], now, claim(Kind.PAY, "wrong")).basis == "no_record"
     other = shops[0].report("twin", phone_and_device("twin"), now, conduct=Conduct.WARDROBING)
@@ -89,10 +90,8 @@ def test_correction_of_a_held_report_counts_when_it_is_activated(
     until = now + 3 * DAY
     sent = shops[0].send(shops[0].held_incident("buyer", BUYER, now, until), now)
     settle(ledger, now)
-    honest = shops[0].incident(
-        "buyer", BUYER, now, txn=sent.statement.txn, conduct=Conduct.WARDROBING
-    )
-    said = shops[0].correction(replace(honest, jti=sent.statement.jti), now)
+    honest = shops[0].incident("buyer", BUYER, now, txn=sent.report.txn, conduct=Conduct.WARDROBING)
+    said = shops[0].correction(replace(honest, jti=sent.report.jti), now)
     shops[0].send(said, now)
     assert ask(ledger, shops[1], now).basis == "no_record"
     assert activate_due(ledger, until) == 1
@@ -104,12 +103,12 @@ def test_restitution_halves_an_incident_once_and_for_good(
     ledger: Ledger, shops: list[Simulator], now: datetime
 ) -> None:
     sent = shops[0].report("buyer", BUYER, now)
-    shops[0].send(shops[0].restitution(sent.statement, now), now)
+    shops[0].send(shops[0].restitution(sent.report, now), now)
     assert ask(ledger, shops[1], now).score == 264  # S = 500,000
     with pytest.raises(EventRefused):
-        shops[0].send(shops[0].restitution(sent.statement, now), now)
+        shops[0].send(shops[0].restitution(sent.report, now), now)
     large = Money(300_000, "CNY")
-    shops[0].send(shops[0].correction(sent.statement, now, amount=large), now)
+    shops[0].send(shops[0].correction(sent.report, now, amount=large), now)
     assert ask(ledger, shops[1], now).groups[0].weight == 415_384  # 0.9 · sat(2U, 600,000)
     assert audit(ledger) == ()
 
@@ -121,12 +120,12 @@ def test_change_of_a_closed_or_unknown_or_other_report_is_refused(
     sent = shops[0].report("buyer", BUYER, now)
     make = getattr(shops[0], change)
     with pytest.raises(IncidentNotReported):
-        shops[0].send(replace(make(sent.statement, now), incident_jti="nothing"), now)
+        shops[0].send(replace(make(sent.report, now), incident_jti="nothing"), now)
     with pytest.raises(EventRefused):
-        shops[0].send(replace(make(sent.statement, now), txn="another case"), now)
+        shops[0].send(replace(make(sent.report, now), txn="another case"), now)
     shops[0].retract(sent, now)
     with pytest.raises(IncidentClosed):
-        shops[0].send(make(sent.statement, now), now)
+        shops[0].send(make(sent.report, now), now)
     settle(ledger, now)
 
 
@@ -134,13 +133,15 @@ def test_correction_is_judged_like_a_report(
     ledger: Ledger, shops: list[Simulator], now: datetime
 ) -> None:
     sent = shops[0].report("buyer", BUYER, now)
-    proof = sent.statement.proof
+    proof = sent.report.proof
     alone = replace(proof, evidence=proof.evidence[:1])
     with pytest.raises(StandardNotMet):
-        shops[0].send(shops[0].correction(sent.statement, now, proof=alone), now)
-    late = replace(sent.statement.notice, response_until=now + DAY)
+        shops[0].send(shops[0].correction(sent.report, now, proof=alone), now)
+    notice = sent.report.notice
+    assert notice is not None
+    late = replace(notice, response_until=now + DAY)
     with pytest.raises(EventRefused):
-        shops[0].send(shops[0].correction(sent.statement, now, notice=late), now)
+        shops[0].send(shops[0].correction(sent.report, now, notice=late), now)
     assert ask(ledger, shops[1], now).score == 374
 
 
@@ -150,8 +151,8 @@ def test_second_restitution_that_raced_the_first_has_no_effect(
     if backend == "sqlite":
         pytest.skip("SQLite sequences each statement before it takes the next")
     sent = shops[0].report("buyer", BUYER, now)
-    retraction = shops[0].retraction(sent.statement, now)
-    shops[0].send(shops[0].restitution(sent.statement, now), now)
+    retraction = shops[0].retraction(sent.report, now)
+    shops[0].send(shops[0].restitution(sent.report, now), now)
     shops[0].send(retraction, now)
     settle(ledger, now)
     assert read_index(ledger) == []
@@ -200,12 +201,13 @@ def test_separation_needs_two_holders_or_two_different_nids(
     nids = [claim(Kind.NID, name).identifier for name in ("one", "two")]
     said = b.unlinking("two", a.account("one"), now)
     b.send(replace(said, nids=tuple(nids), live_checks=()), now)
-    for wrong in (
+    wrongs: tuple[dict[str, Any], ...] = (
         {"nids": (nids[0], nids[0]), "live_checks": ()},
         {"nids": (nids[0], PHONE.identifier), "live_checks": ()},
         {"live_checks": said.live_checks[:1] * 2},
         {"other": b.account("two")},
-    ):
+    )
+    for wrong in wrongs:
         with pytest.raises(SchemaViolation):
             b.send(replace(said, jti=b.next_id("evt"), **wrong), now)
     foreign = replace(said, jti=b.next_id("evt"), account=AccountRef(a.uri, "acct-one"))
@@ -278,7 +280,7 @@ def test_recycling_and_reports_give_the_same_rows_in_either_order_and_retraction
     cut = a.incident("old", BUYER, now)
     said = a.recycling(PHONE.identifier, now + DAY)
     settle(ledger, now)
-    statements = [said, cut] if recycled_first else [cut, said]
+    statements: list[Statement] = [said, cut] if recycled_first else [cut, said]
     sent: list[Sent] = [a.send(one, now + DAY) for one in statements]
     settle(ledger, now)
     rows = [row for row in read_index(ledger) if row[0] != "edge"]
@@ -345,11 +347,11 @@ def test_victims_marker_waives_the_incidents_of_the_takeover_and_none_later(
     stolen = a.report("buyer", BUYER, now)
     kept = a.report("buyer", BUYER, now)
     held = a.send(a.held_incident("buyer", BUYER, now, now + DAY), now)
-    names = (stolen.statement.jti, held.statement.jti)
+    names = (stolen.report.jti, held.report.jti)
     a.send(a.marking("buyer", (), now, incidents=names), now)
     assert ask(ledger, b, now).incidents == 1
     assert activate_due(ledger, now + DAY) == 1
-    a.send(a.correction(stolen.statement, now, amount=Money(300_000, "CNY")), now)
+    a.send(a.correction(stolen.report, now, amount=Money(300_000, "CNY")), now)
     told = ask(ledger, b, now)
     assert (told.incidents, told.score) == (1, 374)
     a.report("buyer", BUYER, now)
@@ -373,7 +375,7 @@ def test_victims_marker_waives_the_incidents_of_the_takeover_and_none_later(
     ],
 )
 def test_marker_that_says_too_much_is_refused(
-    wrong: dict[str, object],
+    wrong: dict[str, Any],
     refusal: type[Exception],
     ledger: Ledger,
     shops: list[Simulator],
@@ -387,7 +389,8 @@ def test_marker_that_says_too_much_is_refused(
     }
     if "account" in changes:
         changes["account"] = a.account("else")
-    said = replace(a.marking("buyer", (), now, incidents=(sent.statement.jti,)), **changes)
+    marking: Any = a.marking("buyer", (), now, incidents=(sent.report.jti,))
+    said = replace(marking, **changes)
     with pytest.raises(refusal):
         a.send(said, now)
     assert ask(ledger, shops[1], now).score == 374
@@ -423,6 +426,6 @@ def test_correction_to_a_coerced_actor_leaves_no_trace(
     actor: Actor, ledger: Ledger, shops: list[Simulator], now: datetime
 ) -> None:
     sent = shops[0].report("buyer", BUYER, now)
-    shops[0].send(shops[0].correction(sent.statement, now, actor=actor), now)
+    shops[0].send(shops[0].correction(sent.report, now, actor=actor), now)
     settle(ledger, now)
     assert read_index(ledger) == []

@@ -14,6 +14,7 @@ from ledger.risk.score import share_points
 
 if TYPE_CHECKING:
     from ledger.risk.advice import Advice
+    from ledger.risk.outlook import Outlook
     from ledger.risk.policy import RiskPolicy
     from ledger.risk.score import RiskScore
 
@@ -33,7 +34,9 @@ def _month(day: int | None) -> str | None:
     return None if day is None else date.fromordinal(day + _UNIX_ORDINAL).isoformat()[:7]
 
 
-def render_answer(score: RiskScore, advice: Advice | None, policy: RiskPolicy) -> dict[str, object]:
+def render_answer(
+    score: RiskScore, advice: Advice | None, outlook: Outlook, policy: RiskPolicy
+) -> dict[str, object]:
     """Render what the asker may see, ready for JSON (docs/scoring.md)."""
     reasons = explain_score(score)
     shown = share_points(
@@ -57,6 +60,7 @@ def render_answer(score: RiskScore, advice: Advice | None, policy: RiskPolicy) -
                 "code": reason.code,
                 "message": TEXTS[reason.code],
                 "points": points * _STEP,
+                "ends": outlook.links_end if reason.kind else outlook.direct_ends,
                 "link": reason.kind
                 and {
                     "kind": reason.kind.value,
@@ -73,8 +77,20 @@ def render_answer(score: RiskScore, advice: Advice | None, policy: RiskPolicy) -
             "first_seen": _month(score.first_day),
             "last_seen": _month(score.last_day),
         },
+        "clears": _render_outlook(score, outlook),
         "ignored_links": [{"kind": one.kind.value, "reason": one.reason} for one in score.ignored],
         "policy_version": policy.version,
+    }
+
+
+def _render_outlook(score: RiskScore, outlook: Outlook) -> dict[str, str | None] | None:
+    if score.level == "LOW":
+        return None
+    overturned = outlook.if_overturned
+    return {
+        "below_high": outlook.below_high,
+        "below_medium": outlook.below_medium,
+        "if_overturned": "10+" if overturned is None else _band(overturned),
     }
 
 

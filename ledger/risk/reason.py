@@ -1,60 +1,21 @@
-"""Why a score is what it is: codes with their texts in two languages.
+"""Why a score is what it is: one small function a reason, whose first line is its English text.
 
-A reason's code is the contract, its text isn't. docs/scoring.md explains every code.
+A reason's code is the contract, its text isn't. Platforms are never named, so that groups make
+one reason; links make one a kind. docs/scoring.md explains every code.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from ledger.identity.identifier import Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from ledger.risk.score import RiskScore
 
-TEXTS: dict[str, dict[str, str]] = {
-    "CONFIRMED_INCIDENTS": {
-        "en": "Confirmed incidents at one platform",
-        "zh-CN": "一家平台已确认的违规退款事件",
-    },
-    "CONFIRMED_INCIDENTS_AT_SEVERAL_PLATFORMS": {
-        "en": "Confirmed incidents at two or more platforms",
-        "zh-CN": "两家或以上平台已确认的违规退款事件",
-    },
-    "LINKED_NID": {
-        "en": "Shares a national id with an account that bears confirmed incidents",
-        "zh-CN": "与有已确认事件的账户使用同一证件",
-    },
-    "LINKED_PAYMENT": {
-        "en": "Shares a payment means with an account that bears confirmed incidents",
-        "zh-CN": "与有已确认事件的账户使用同一支付方式",
-    },
-    "LINKED_DEVICE": {
-        "en": "Shares a device with an account that bears confirmed incidents",
-        "zh-CN": "与有已确认事件的账户使用同一设备",
-    },
-    "LINKED_EMAIL": {
-        "en": "Shares an email address with an account that bears confirmed incidents",
-        "zh-CN": "与有已确认事件的账户使用同一邮箱",
-    },
-    "LINKED_PHONE": {
-        "en": "Shares a phone number with an account that bears confirmed incidents",
-        "zh-CN": "与有已确认事件的账户使用同一手机号",
-    },
-    "LINKED_ADDRESS": {
-        "en": "Shares an address with an account that bears confirmed incidents",
-        "zh-CN": "与有已确认事件的账户使用同一地址",
-    },
-}
-_LINKED = {
-    Kind.NID: "LINKED_NID",
-    Kind.PAY: "LINKED_PAYMENT",
-    Kind.DEVICE: "LINKED_DEVICE",
-    Kind.EMAIL: "LINKED_EMAIL",
-    Kind.PHONE: "LINKED_PHONE",
-    Kind.ADDR: "LINKED_ADDRESS",
-}
-_STRENGTHS = {
+STRENGTHS = {
     Kind.NID: "strong",
     Kind.PAY: "strong",
     Kind.DEVICE: "strong",
@@ -62,6 +23,8 @@ _STRENGTHS = {
     Kind.PHONE: "medium",
     Kind.ADDR: "weak",
 }
+# Points and accounts of the associated accounts by the strongest kind that is shared.
+Links: TypeAlias = "Mapping[Kind, tuple[int, int]]"
 
 
 class Reason(NamedTuple):
@@ -75,28 +38,104 @@ class Reason(NamedTuple):
     @property
     def strength(self) -> str | None:
         """How much a link of this kind says: strong, medium or weak."""
-        return _STRENGTHS[self.kind] if self.kind else None
+        return STRENGTHS[self.kind] if self.kind else None
+
+
+Explain: TypeAlias = "Callable[[RiskScore, Links], Reason | None]"
+TEXTS: dict[str, dict[str, str]] = {}
+_REASONS: list[Explain] = []
+
+
+def _reason(chinese: str) -> Callable[[Explain], Explain]:
+    """Publish a reason under its function's name, with its text in two languages."""
+
+    def publish(explain: Explain) -> Explain:
+        english = (explain.__doc__ or "").partition("\n")[0].rstrip(".")
+        TEXTS[explain.__name__.upper()] = {"en": english, "zh-CN": chinese}
+        _REASONS.append(explain)
+        return explain
+
+    return publish
+
+
+@_reason("一家平台已确认的违规退款事件")
+def confirmed_incidents(score: RiskScore, links: Links) -> Reason | None:
+    """Confirmed incidents at one platform.
+
+    Of the own account or of the same person's, at platforms of one group.
+    """  # noqa: D401 - the reason's own words
+    del links
+    if len(score.groups) != 1:
+        return None
+    return Reason("CONFIRMED_INCIDENTS", score.groups[0].points)
+
+
+@_reason("两家或以上平台已确认的违规退款事件")
+def confirmed_incidents_at_several_platforms(score: RiskScore, links: Links) -> Reason | None:
+    """Confirmed incidents at two or more platforms.
+
+    Of the own account or of the same person's, at platforms of independent groups.
+    """  # noqa: D401 - the reason's own words
+    del links
+    if len(score.groups) < 2:  # noqa: PLR2004 - several
+        return None
+    points = sum([part.points for part in score.groups])
+    return Reason("CONFIRMED_INCIDENTS_AT_SEVERAL_PLATFORMS", points)
+
+
+@_reason("与有已确认事件的账户使用同一证件")
+def linked_nid(score: RiskScore, links: Links) -> Reason | None:
+    """Shares a national id with an account that bears confirmed incidents.
+
+    The id isn't verified on both sides; otherwise it would be the same person.
+    """
+    return _linked("LINKED_NID", Kind.NID, score, links)
+
+
+@_reason("与有已确认事件的账户使用同一支付方式")
+def linked_payment(score: RiskScore, links: Links) -> Reason | None:
+    """Shares a payment means with an account that bears confirmed incidents."""
+    return _linked("LINKED_PAYMENT", Kind.PAY, score, links)
+
+
+@_reason("与有已确认事件的账户使用同一设备")
+def linked_device(score: RiskScore, links: Links) -> Reason | None:
+    """Shares a device with an account that bears confirmed incidents."""
+    return _linked("LINKED_DEVICE", Kind.DEVICE, score, links)
+
+
+@_reason("与有已确认事件的账户使用同一邮箱")
+def linked_email(score: RiskScore, links: Links) -> Reason | None:
+    """Shares an email address with an account that bears confirmed incidents."""
+    return _linked("LINKED_EMAIL", Kind.EMAIL, score, links)
+
+
+@_reason("与有已确认事件的账户使用同一手机号")
+def linked_phone(score: RiskScore, links: Links) -> Reason | None:
+    """Shares a phone number with an account that bears confirmed incidents."""
+    return _linked("LINKED_PHONE", Kind.PHONE, score, links)
+
+
+@_reason("与有已确认事件的账户使用同一地址")
+def linked_address(score: RiskScore, links: Links) -> Reason | None:
+    """Shares an address with an account that bears confirmed incidents.
+
+    An address alone never brings any advice.
+    """
+    return _linked("LINKED_ADDRESS", Kind.ADDR, score, links)
+
+
+def _linked(code: str, kind: Kind, score: RiskScore, links: Links) -> Reason | None:
+    del score
+    return Reason(code, links[kind][0], kind, links[kind][1]) if kind in links else None
 
 
 def explain_score(score: RiskScore) -> tuple[Reason, ...]:
-    """Explain a score; the points add up to it.
-
-    Groups make one reason, since platforms are never named; links make one a kind.
-    """
-    reasons = []
-    if score.groups:
-        several = len(score.groups) > 1
-        code = "CONFIRMED_INCIDENTS_AT_SEVERAL_PLATFORMS" if several else "CONFIRMED_INCIDENTS"
-        reasons.append(Reason(code, sum(part.points for part in score.groups)))
-    by_kind: dict[Kind, tuple[int, int]] = {}
+    """Explain a score; the points add up to it."""
+    if not score.groups and not score.links:
+        return ()
+    links: dict[Kind, tuple[int, int]] = {}
     for part in score.links:
-        points, accounts = by_kind.get(part.kind, (0, 0))
-        by_kind[part.kind] = (points + part.points, max(accounts, part.accounts))
-    for kind in sorted(by_kind, key=_code_of):
-        points, accounts = by_kind[kind]
-        reasons.append(Reason(_LINKED[kind], points, kind, accounts))
-    return tuple(reasons)
-
-
-def _code_of(kind: Kind) -> int:
-    return kind.code
+        points, accounts = links.get(part.kind, (0, 0))
+        links[part.kind] = (points + part.points, max(accounts, part.accounts))
+    return tuple([one for explain in _REASONS if (one := explain(score, links)) is not None])

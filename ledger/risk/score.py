@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ledger.graph.neighbourhood import Bearer, IgnoredLink, Neighbourhood
     from ledger.risk.policy import RiskPolicy
 
-_UNIX_ORDINAL = 719_163
+UNIX_ORDINAL = 719_163
 KINDS: tuple[Kind, ...] = (Kind.NID, *Kind)  # by code, which begins at 1
 
 
@@ -84,7 +84,7 @@ def saturate(cap: int, x: int) -> int:
 
 def day_number(day: date) -> int:
     """Give a date as days since 1970-01-01."""
-    return day.toordinal() - _UNIX_ORDINAL
+    return day.toordinal() - UNIX_ORDINAL
 
 
 def score_neighbourhood(neighbourhood: Neighbourhood, policy: RiskPolicy, today: date) -> RiskScore:
@@ -102,12 +102,10 @@ def score_on_day(neighbourhood: Neighbourhood, policy: RiskPolicy, day: int) -> 
     certain = [bearer for bearer in direct if bearer is own or bearer.has_nid]
     groups = _weigh_groups(direct, policy, day)
     sure = groups if len(certain) == len(direct) else _weigh_groups(certain, policy, day)
-    h_direct = sum(weight for _, _, weight in groups)
-    h_certain = sum(weight for _, _, weight in sure)
-    links = [one for bearer in associated if (one := _weigh_link(bearer, policy, day)).weight]
+    h_direct = sum([weight for _, _, weight in groups])
+    h_certain = sum([weight for _, _, weight in sure])
+    links, h_linked, kinds = weigh_links(neighbourhood, policy, day)
     x = sum([one.weight for one in links])
-    kinds = {kind for one in links for kind, _ in one.bearer.shared if kind != ADDR}
-    h_linked = saturate(UNIT if len(kinds) > 1 else UNIT // 3, x) if x else 0
     h = h_direct + h_linked
     score = 1000 * h // (UNIT + h)
     parts = [(weight, (platform, 0)) for _, platform, weight in groups]
@@ -140,6 +138,35 @@ def score_on_day(neighbourhood: Neighbourhood, policy: RiskPolicy, day: int) -> 
         ignored,
         protected,
     )
+
+
+def weigh_direct(
+    neighbourhood: Neighbourhood, policy: RiskPolicy, day: int
+) -> list[tuple[str, int, int]]:
+    """Give D_g of every group with direct evidence: its name, lowest platform id and weight."""
+    own, same = neighbourhood.own, neighbourhood.same_person
+    return _weigh_groups((own, *same) if own else same, policy, day)
+
+
+def weigh_links(
+    neighbourhood: Neighbourhood, policy: RiskPolicy, day: int
+) -> tuple[list[WeighedLink], int, set[int]]:
+    """Give X_a of the associated accounts that weigh, H_L, and the kinds but for addresses."""
+    links = [
+        one
+        for bearer in neighbourhood.associated
+        if (one := _weigh_link(bearer, policy, day)).weight
+    ]
+    kinds = {kind for one in links for kind, _ in one.bearer.shared if kind != ADDR}
+    x = sum([one.weight for one in links])
+    return links, saturate(UNIT if len(kinds) > 1 else UNIT // 3, x) if x else 0, kinds
+
+
+def is_high(neighbourhood: Neighbourhood, policy: RiskPolicy, day: int) -> bool:
+    """Tell whether the direct evidence allows HIGH: two groups, or a finding of level A."""
+    own, same = neighbourhood.own, neighbourhood.same_person
+    groups = weigh_direct(neighbourhood, policy, day)
+    return len(groups) > 1 or _has_finding((own, *same) if own else same)
 
 
 def _summarise(bearers: Sequence[Bearer]) -> tuple[int, int, int, int | None, int | None]:
