@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from api import clock, events, incidents, log, oauth, risk, wellknown
+from api import answers, clock, events, incidents, log, oauth, risk, wellknown
 from api.authentication import Gate, render_challenge
 from api.documentation import render_page
 from api.openapi import render_bytes, render_document
@@ -59,8 +59,12 @@ OPERATIONS: tuple[Operation[Any], ...] = (
     incidents.read_incident,
     incidents.read_receipt,
     risk.create_risk_assessment,
-    risk.read_risk_assessment,
-    risk.create_outcome,
+    risk.create_risk_assessments,
+    risk.create_portfolio_statistics,
+    answers.read_risk_assessment,
+    answers.read_replay,
+    answers.read_merchant_view,
+    answers.create_outcome,
     log.read_checkpoint,
     wellknown.read_keys,
     wellknown.read_authorization_server,
@@ -129,6 +133,8 @@ def _admit(
     operation: Operation[Any], gate: Gate, site: Site, now: datetime, path: dict[str, str]
 ) -> Call[Any] | Answer:
     """Lead a request through the gates: what the view is called with, or the refusal."""
+    if operation.body_max_bytes is not None:
+        request.max_content_length = operation.body_max_bytes
     refused = _refuse_content(operation)
     if refused is not None:
         return refused

@@ -111,6 +111,7 @@ class Operation(Generic[BodyT]):
     creates: bool = False
     cache: str = NO_STORE
     refuse: Callable[[LedgerError, str], Answer] = render_problem
+    body_max_bytes: int | None = None  # where it isn't the setting's
 
     @property
     def name(self) -> str:
@@ -137,6 +138,7 @@ def operation(  # noqa: PLR0913 - the parts of a declaration
     creates: bool = False,
     cache: str = NO_STORE,
     refuse: Callable[[LedgerError, str], Answer] = render_problem,
+    body_max_bytes: int | None = None,
 ) -> Callable[[Callable[[Ledger, Call[BodyT]], Answer]], Operation[BodyT]]:
     """Declare that the function below is the view of an operation."""
 
@@ -154,6 +156,7 @@ def operation(  # noqa: PLR0913 - the parts of a declaration
             creates=creates,
             cache=cache,
             refuse=refuse,
+            body_max_bytes=body_max_bytes,
         )
 
     return declare

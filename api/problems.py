@@ -14,6 +14,7 @@ from ledger.errors import (
     AccessDenied,
     BadSignature,
     Conflict,
+    InputsErased,
     InsufficientScope,
     InvalidAudience,
     InvalidEntry,
@@ -47,6 +48,7 @@ STATUSES: Mapping[type[LedgerError], int] = {
     AccessDenied: 403,
     NotFound: 404,
     Conflict: 409,
+    InputsErased: 410,
     NotOffered: 501,
     LedgerUnavailable: 503,
     # A verifier's findings. The server verifies only what it made itself.

@@ -29,6 +29,11 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+def render_text_of(value: object) -> str:
+    """Render a JSON text."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
 def render_json(
     value: object,
     *,
@@ -37,7 +42,7 @@ def render_json(
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
     """Render a JSON answer in UTF-8."""
-    body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    body = render_text_of(value).encode()
     return Answer(status, body, media_type, headers or {})
 
 

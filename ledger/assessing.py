@@ -11,38 +11,39 @@ import hmac
 import json
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ledger.errors import (
     IdempotencyKeyReused,
     InvalidIssuer,
     NotOffered,
     OrderConflict,
-    UnknownAssessment,
 )
 from ledger.graph.link import Presented
 from ledger.graph.neighbourhood import build_neighbourhood
 from ledger.identity.identifier import account_key, check_epoch, lookup_key
 from ledger.identity.platform import require_scope
 from ledger.ledger import learn_policy, mint_id
-from ledger.risk.advice import advise
-from ledger.risk.answer import render_answer
-from ledger.risk.outlook import foresee
-from ledger.risk.score import day_number, score_neighbourhood
+from ledger.risk.answer import answer_question
+from ledger.risk.score import day_number, score_on_day
 from ledger.store import assessments, ledgers
-from ledger.store.assessments import StoredAssessment, StoredOutcome
-from ledger.store.engine import begin_read, begin_write
+from ledger.store.assessments import GivenAnswer, StoredAssessment
+from ledger.store.engine import begin_write
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
+    from ledger.graph.neighbourhood import Evidence
     from ledger.identity.identifier import AccountRef, IdentifierClaim
-    from ledger.identity.platform import Caller
+    from ledger.identity.platform import Caller, Platform
     from ledger.incident.incident import Money
     from ledger.ledger import Ledger
     from ledger.risk.advice import Purpose
 
 VALID_FOR = timedelta(minutes=10)
+PORTFOLIO_STATISTICS = "portfolio_statistics"  # a purpose that is about no single buyer
+_COUNT_STEP = 10
 _CLAIM_BYTES = 35
 _COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -62,28 +63,6 @@ class AssessmentRequest:
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class GivenAnswer:
-    """An answer as it is recorded and given: its id and its JSON text, byte for byte."""
-
-    id: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What the platform did after an answer: feedback, never evidence."""
-
-    action: str
-    decided_by: str
-    merchant_heard: bool
-    listing_compared: bool
-    reversed_on_appeal: bool
-    loss: Money | None
-    idempotency_key: str | None
-    digest: bytes
-
-
 def assess_risk(
     ledger: Ledger, caller: Caller, request: AssessmentRequest, assessed_at: datetime
 ) -> GivenAnswer:
@@ -93,17 +72,9 @@ def assess_risk(
     for another platform's account, OrderConflict where the order commitment is bound to another
     account or identifier set, IdempotencyKeyReused, InvalidIdentifier.
     """
-    require_scope(caller, "risk:read")
-    if ledger.jurisdiction.answer != "score":
-        raise NotOffered("This ledger's jurisdiction profile doesn't offer scores.")
+    _check_asker(ledger, caller, (request,))
     platform = caller.platform
-    if request.account.iss != platform.uri:
-        raise InvalidIssuer("The account isn't one of the caller's own.")
-    for claim in request.identifiers:
-        check_epoch(claim.identifier, sandbox=ledger.sandbox)
-    account = account_key(ledger.keys.index_key, request.account)
-    presented = _present(ledger, request)
-    identifiers = b"".join(sorted(map(_bind_claim, presented)))
+    asked = _bind(ledger, request)
     with begin_write(ledger.database, autocommit=True) as connection:
         if request.idempotency_key is not None:
             repeated = assessments.find_repeated_assessment(
@@ -111,66 +82,182 @@ def assess_risk(
             )
             if repeated is not None:
                 return _repeat(repeated, request)
-        evidence = assessments.read_evidence(connection, (account, *[p.key for p in presented]))
+        evidence = assessments.read_evidence(connection, asked.keys)
         version = evidence.policy_version
         if version not in ledger.policies:
             learn_policy(ledger, version, ledgers.find_policy(connection, version))
-        policy = ledger.policies[version]
-        neighbourhood = build_neighbourhood(
-            account, platform.group, presented, evidence, policy.kinds
-        )
-        score = score_neighbourhood(neighbourhood, policy, assessed_at.date())
-        day = day_number(assessed_at.date())
-        outlook = foresee(neighbourhood, score, policy, day, ledger.jurisdiction.retention_years)
-        answer = {
-            **_head(assessed_at),
-            **render_answer(score, advise(score, request.purpose, policy), outlook, policy),
-            "log": {"size": evidence.log_size, "origin": ledger.origin},
-            "client_reference": request.client_reference,
-        }
-        new = StoredAssessment(
-            id=str(answer["id"]),
-            platform=platform.id,
-            assessed_at=assessed_at,
-            purpose=request.purpose.value,
-            order_commitment=request.order_commitment,
-            account=account,
-            identifiers=identifiers,
-            log_size=evidence.log_size,
-            policy_version=policy.version,
-            score=score.score,
-            answer=_COMPACT(answer),
-            idempotency_key=request.idempotency_key,
-            request_hash=request.digest,
-        )
+        new = _answer(ledger, platform, asked, evidence, assessed_at)
         is_recorded = assessments.record_first(connection, new)
-    if not is_recorded:
+    if not is_recorded:  # the order was asked about before
         with begin_write(ledger.database) as connection:
             bound = assessments.lock_order(connection, platform.id, new.order_commitment)
-            check_order(bound, account, identifiers)
-            assessments.widen_order(connection, platform.id, new.order_commitment, identifiers)
+            check_order(bound, new.account, new.identifiers)
+            assessments.widen_order(connection, platform.id, new.order_commitment, new.identifiers)
             assessments.insert_assessment(connection, new)
     return GivenAnswer(new.id, new.answer)
 
 
-def _head(at: datetime) -> dict[str, object]:
-    """Name an answer and say how long it holds."""
-    return {
-        "id": mint_id("ra_", at),
+def assess_batch(
+    ledger: Ledger, caller: Caller, requests: Sequence[AssessmentRequest], assessed_at: datetime
+) -> list[GivenAnswer | OrderConflict]:
+    """Assess many buyer accounts by one read, record all answers in one transaction, give them.
+
+    *Shape*: in the order of the questions; a conflict of its order stands in the place of an
+    answer, and that one isn't recorded. *Raises*: as `assess_risk`, before anything is read.
+    """
+    _check_asker(ledger, caller, requests)
+    platform = caller.platform
+    questions = [_bind(ledger, request) for request in requests]
+    with begin_write(ledger.database) as connection:
+        shelf = assessments.read_shelf(connection, [one.keys for one in questions])
+        version = shelf.policy_version
+        if version not in ledger.policies:
+            learn_policy(ledger, version, ledgers.find_policy(connection, version))
+        new = [
+            _answer(ledger, platform, one, shelf.select(one.keys), assessed_at) for one in questions
+        ]
+        bound = assessments.lock_orders(connection, platform.id, new)
+        told: list[GivenAnswer | OrderConflict] = []
+        kept, wider = [], {}
+        for one in new:
+            order = bound[one.order_commitment]
+            try:
+                check_order(order, one.account, one.identifiers)
+            except OrderConflict as conflict:
+                told.append(conflict)
+                continue
+            if order[1] != one.identifiers:
+                wider[one.order_commitment] = one.identifiers
+                bound[one.order_commitment] = (one.account, one.identifiers)
+            kept.append(one)
+            told.append(GivenAnswer(one.id, one.answer))
+        for commitment, identifiers in wider.items():
+            assessments.widen_order(connection, platform.id, commitment, identifiers)
+        assessments.insert_assessments(connection, kept)
+    return told
+
+
+def count_portfolio(
+    ledger: Ledger, caller: Caller, requests: Sequence[AssessmentRequest], assessed_at: datetime
+) -> GivenAnswer:
+    """Count how many of many accounts are at which level, in tens, and record who asked.
+
+    Nothing is said of any one of them. *Raises*: as `assess_risk`.
+    """
+    _check_asker(ledger, caller, requests)
+    questions = [_bind(ledger, request) for request in requests]
+    levels = dict.fromkeys(("LOW", "MEDIUM", "HIGH"), 0)
+    with begin_write(ledger.database) as connection:
+        shelf = assessments.read_shelf(connection, [one.keys for one in questions])
+        version = shelf.policy_version
+        if version not in ledger.policies:
+            learn_policy(ledger, version, ledgers.find_policy(connection, version))
+        policy, day = ledger.policies[version], day_number(assessed_at.date())
+        for one in questions:
+            found = shelf.select(one.keys)
+            group = caller.platform.group
+            surroundings = build_neighbourhood(
+                one.account, group, one.presented, found, policy.kinds
+            )
+            levels[score_on_day(surroundings, policy, day).level] += 1
+        counted = {
+            "id": mint_id("ra_", assessed_at),
+            "assessed_at": _text(assessed_at),
+            "subjects": len(questions) // _COUNT_STEP * _COUNT_STEP,
+            "levels": {name: n // _COUNT_STEP * _COUNT_STEP for name, n in levels.items()},
+            "policy_version": version,
+            "log": {"size": shelf.log_size, "origin": ledger.origin},
+        }
+        recorded = StoredAssessment(
+            id=str(counted["id"]),
+            platform=caller.platform.id,
+            assessed_at=assessed_at,
+            purpose=PORTFOLIO_STATISTICS,
+            order_commitment="",
+            account=b"",
+            identifiers=b"",
+            log_size=shelf.log_size,
+            policy_version=version,
+            score=0,
+            answer=_COMPACT(counted),
+            idempotency_key=None,
+            request_hash=requests[0].digest,
+        )
+        assessments.insert_assessments(connection, [recorded])
+    return GivenAnswer(recorded.id, recorded.answer)
+
+
+def _check_asker(ledger: Ledger, caller: Caller, requests: Sequence[AssessmentRequest]) -> None:
+    require_scope(caller, "risk:read")
+    if ledger.jurisdiction.answer != "score":
+        raise NotOffered("This ledger's jurisdiction profile doesn't offer scores.")
+    for request in requests:
+        if request.account.iss != caller.platform.uri:
+            raise InvalidIssuer("The account isn't one of the caller's own.")
+        for claim in request.identifiers:
+            check_epoch(claim.identifier, sandbox=ledger.sandbox)
+
+
+class _Question(NamedTuple):
+    """A request with its lookup keys: the account's own first, then the identifiers'."""
+
+    request: AssessmentRequest
+    account: bytes
+    presented: tuple[Presented, ...]
+    keys: tuple[bytes, ...]
+
+
+def _bind(ledger: Ledger, request: AssessmentRequest) -> _Question:
+    key = ledger.keys.index_key
+    account = account_key(key, request.account)
+    presented = tuple(
+        [
+            Presented(
+                lookup_key(key, claim.identifier),
+                claim.identifier.kind.code,
+                claim.binding.code,
+                claim.accounts_here.code,
+            )
+            for claim in request.identifiers
+        ]
+    )
+    return _Question(request, account, presented, (account, *[one.key for one in presented]))
+
+
+def _answer(
+    ledger: Ledger, platform: Platform, asked: _Question, evidence: Evidence, at: datetime
+) -> StoredAssessment:
+    """Score a question and render its answer, ready to be recorded."""
+    request = asked.request
+    policy, day = ledger.policies[evidence.policy_version], day_number(at.date())
+    surroundings = build_neighbourhood(
+        asked.account, platform.group, asked.presented, evidence, policy.kinds
+    )
+    years = ledger.jurisdiction.retention_years
+    score, shown = answer_question(surroundings, policy, request.purpose, day, years)
+    answer_id = mint_id("ra_", at)
+    answer = {
+        "id": answer_id,
         "assessed_at": _text(at),
         "valid_until": _text(at + VALID_FOR),
+        **shown,
+        "log": {"size": evidence.log_size, "origin": ledger.origin},
+        "client_reference": request.client_reference,
     }
-
-
-def _present(ledger: Ledger, request: AssessmentRequest) -> tuple[Presented, ...]:
-    return tuple(
-        Presented(
-            key=lookup_key(ledger.keys.index_key, claim.identifier),
-            kind=claim.identifier.kind.code,
-            binding=claim.binding.code,
-            bucket=claim.accounts_here.code,
-        )
-        for claim in request.identifiers
+    return StoredAssessment(
+        id=answer_id,
+        platform=platform.id,
+        assessed_at=at,
+        purpose=request.purpose.value,
+        order_commitment=request.order_commitment,
+        account=asked.account,
+        identifiers=b"".join(sorted(map(_bind_claim, asked.presented))),
+        log_size=evidence.log_size,
+        policy_version=policy.version,
+        score=score.score,
+        answer=_COMPACT(answer),
+        idempotency_key=request.idempotency_key,
+        request_hash=request.digest,
     )
 
 
@@ -207,51 +294,3 @@ def _repeat(earlier: StoredAssessment, request: AssessmentRequest) -> GivenAnswe
     if not hmac.compare_digest(earlier.request_hash, request.digest):
         raise IdempotencyKeyReused("The Idempotency-Key was used for another request.")
     return GivenAnswer(earlier.id, earlier.answer)
-
-
-def find_assessment(ledger: Ledger, caller: Caller, assessment_id: str) -> GivenAnswer:
-    """Give one of the caller's own answers again, exactly. *Raises*: UnknownAssessment."""
-    require_scope(caller, "risk:read")
-    with begin_read(ledger.database) as connection:
-        found = assessments.find_assessment(connection, caller.platform.id, assessment_id)
-    if found is None:
-        raise UnknownAssessment("No assessment of yours has this id.")
-    return GivenAnswer(found.id, found.answer)
-
-
-def record_outcome(
-    ledger: Ledger, caller: Caller, assessment_id: str, outcome: Outcome, at: datetime
-) -> str:
-    """Record what the caller did after an answer and give the record's id.
-
-    *Raises*: UnknownAssessment, IdempotencyKeyReused.
-    """
-    require_scope(caller, "risk:read")
-    new = StoredOutcome(
-        id=mint_id("out_", at),
-        assessment=assessment_id,
-        platform=caller.platform.id,
-        recorded_at=at,
-        action=outcome.action,
-        decided_by=outcome.decided_by,
-        merchant_heard=outcome.merchant_heard,
-        listing_compared=outcome.listing_compared,
-        reversed_on_appeal=outcome.reversed_on_appeal,
-        loss_minor=outcome.loss.minor if outcome.loss else None,
-        loss_currency=outcome.loss.currency if outcome.loss else None,
-        idempotency_key=outcome.idempotency_key,
-        request_hash=outcome.digest,
-    )
-    with begin_write(ledger.database) as connection:
-        if assessments.find_assessment(connection, new.platform, assessment_id) is None:
-            raise UnknownAssessment("No assessment of yours has this id.")
-        if outcome.idempotency_key is not None:
-            earlier = assessments.find_repeated_outcome(
-                connection, new.platform, outcome.idempotency_key
-            )
-            if earlier is not None:
-                if (earlier.assessment, earlier.request_hash) != (assessment_id, outcome.digest):
-                    raise IdempotencyKeyReused("The Idempotency-Key was used before.")
-                return earlier.id
-        assessments.insert_outcome(connection, new)
-    return new.id

@@ -244,10 +244,8 @@ def _examine_filing(
         sound = row == _file_anew(ledger, event, statement, snapshot)
     except LedgerCorrupt:
         sound = False
-    if sound:
-        return []
-    detail = "Its statement is filed as another one."
-    return [Finding(event.entry_index, "statement-misfiled", detail)]
+    wrong = Finding(event.entry_index, "statement-misfiled", "It is filed as another statement.")
+    return [] if sound else [wrong]
 
 
 def _file_anew(

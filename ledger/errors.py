@@ -222,6 +222,12 @@ class UnknownAssessment(NotFound):
     code = "unknown-assessment"
 
 
+class InputsErased(LedgerError):
+    """What an answer was derived from has been erased since."""
+
+    code = "inputs-erased"
+
+
 class UnknownPlatform(NotFound):
     """No platform is enrolled under this name."""
 

@@ -327,6 +327,13 @@ def render_question(asked: AssessmentRequest) -> dict[str, object]:
     }
 
 
+def render_portfolio(asked: AssessmentRequest, number: int) -> dict[str, object]:
+    """Render a question about a portfolio: the same account, so many times."""
+    body: Any = render_question(asked)
+    one = {"subject": body["subject"], "context": {"bindings": body["context"]["bindings"]}}
+    return {"purpose": "portfolio_statistics", "subjects": [one] * number}
+
+
 class RemoteSimulator:
     """The same platform over HTTP: every answer is the server's own response."""
 

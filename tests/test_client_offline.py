@@ -21,7 +21,7 @@ from reports import claim
 from sandbox import environment, log_jwk
 from simulator import phone_and_device
 
-from api.risk import RiskAssessmentRequest
+from api.questions import RiskAssessmentRequest
 from ledger.errors import InvalidInput, InvalidNote, InvalidReceipt, InvalidToken
 from ledger.identity.identifier import AccountRef, Binding, Bucket, Kind
 from ledger.identity.key import Algorithm, generate_signing_jwk

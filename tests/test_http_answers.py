@@ -203,7 +203,8 @@ def test_assessment_has_the_published_shape_and_reasons_that_add_up(wire: Wire) 
     assert answer.headers["Cache-Control"] == "no-store"
     assert set(told) == {
         *("id", "assessed_at", "valid_until", "score", "level", "basis", "confidence", "advice"),
-        *("reasons", "evidence", "ignored_links", "policy_version", "log", "client_reference"),
+        *("reasons", "evidence", "clears", "ignored_links", "policy_version", "log"),
+        "client_reference",
     }
     assert re.fullmatch(r"ra_[0-9a-f]{32}", told["id"])
     assert told["assessed_at"] == "2026-11-22T12:00:00Z"
@@ -214,7 +215,7 @@ def test_assessment_has_the_published_shape_and_reasons_that_add_up(wire: Wire) 
     assert 0 < told["score"] < 1000
     assert told["score"] % 10 == 0
     assert sum(one["points"] for one in told["reasons"]) == told["score"]
-    assert all(set(one) == {"code", "message", "points", "link"} for one in told["reasons"])
+    assert all(set(one) == {"code", "message", "points", "ends", "link"} for one in told["reasons"])
     assert set(told["advice"]) == {"action", "review_window_hours", "not_for_sole_use", "rule"}
     assert told["advice"]["not_for_sole_use"] is True
     assert told["evidence"] == {

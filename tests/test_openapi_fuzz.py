@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.errors import InvalidSchema
-from simulator import phone_and_device, render_question
+from simulator import phone_and_device, render_portfolio, render_question
 from sqlalchemy import func, select
 
 from api.app import OPERATIONS, create_app
@@ -60,7 +60,11 @@ REACHED = {
     "read_incident": {200, 404},
     "read_receipt": {200, 404},
     "create_risk_assessment": {200, 400, 409},
+    "create_risk_assessments": {200, 400},
+    "create_portfolio_statistics": {200, 400},
     "read_risk_assessment": {200, 404},
+    "read_replay": {200, 404},
+    "read_merchant_view": {200, 404},
     "create_outcome": {201, 400, 404},
     "read_checkpoint": {200, 304},
     "read_keys": {200, 304},
@@ -137,6 +141,12 @@ class Exchange:
             body["context"]["bindings"] = real["context"]["bindings"]
             body["context"]["order_commitment"] = asked.order_commitment
             case.body = body
+        elif path == "/v1/risk-assessments/batch":
+            several: Any = {"questions": [render_question(self.question)]}
+            case.body = several
+        elif path == "/v1/portfolio-statistics":
+            portfolio: Any = render_portfolio(self.question, 1000)
+            case.body = portfolio
 
 
 @pytest.fixture

@@ -9,11 +9,14 @@ from __future__ import annotations
 from datetime import date
 from typing import TYPE_CHECKING
 
+from ledger.risk.advice import advise
+from ledger.risk.outlook import foresee
 from ledger.risk.reason import TEXTS, explain_score
-from ledger.risk.score import share_points
+from ledger.risk.score import score_on_day, share_points
 
 if TYPE_CHECKING:
-    from ledger.risk.advice import Advice
+    from ledger.graph.neighbourhood import Neighbourhood
+    from ledger.risk.advice import Advice, Purpose
     from ledger.risk.outlook import Outlook
     from ledger.risk.policy import RiskPolicy
     from ledger.risk.score import RiskScore
@@ -32,6 +35,22 @@ def _band(count: int) -> str:
 
 def _month(day: int | None) -> str | None:
     return None if day is None else date.fromordinal(day + _UNIX_ORDINAL).isoformat()[:7]
+
+
+def answer_question(
+    neighbourhood: Neighbourhood,
+    policy: RiskPolicy,
+    purpose: Purpose,
+    day: int,
+    retention_years: int,
+) -> tuple[RiskScore, dict[str, object]]:
+    """Score a neighbourhood, and render all that depends on nothing else.
+
+    *Units*: `day` since 1970-01-01.
+    """
+    score = score_on_day(neighbourhood, policy, day)
+    outlook = foresee(neighbourhood, score, policy, day, retention_years)
+    return score, render_answer(score, advise(score, purpose, policy), outlook, policy)
 
 
 def render_answer(

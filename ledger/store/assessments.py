@@ -21,6 +21,7 @@ from ledger.identity.identifier import Kind
 from ledger.store.tables import assessed_order, assessment, assessment_outcome, to_microseconds
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Row
@@ -44,6 +45,37 @@ class StoredAssessment:
     answer: str
     idempotency_key: str | None
     request_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class GivenAnswer:
+    """An answer as it is recorded and given: its id and its JSON text, byte for byte."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """What one read gave for many questions, by lookup key."""
+
+    log_size: int
+    policy_version: int
+    postings: Mapping[bytes, Sequence[Posting]]
+    multiplicities: Mapping[bytes, Sequence[Multiplicity]]
+    separated: Mapping[bytes, Sequence[int]]
+    markers: Mapping[bytes, Sequence[tuple[int, int, int]]]
+
+    def select(self, keys: Sequence[bytes]) -> Evidence:
+        """Give what one question's read would have given; its account's own key comes first."""
+        return Evidence(
+            self.log_size,
+            self.policy_version,
+            [row for key in keys for row in self.postings.get(key, ())],
+            [row for key in keys for row in self.multiplicities.get(key, ())],
+            frozenset(self.separated.get(keys[0], ())),
+            [row for key in keys for row in self.markers.get(key, ())],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +103,7 @@ WITH t AS MATERIALIZED (
     SELECT id, token, kind, kind <> {nid} AND EXISTS (
         SELECT 1 FROM multiplicity h WHERE h.identifier = identifier.id AND h.accounts >= 500
     ) AS crowded
-    FROM identifier WHERE token IN ({tokens}))
+    FROM identifier WHERE token {among})
 SELECT 0, NULL, 0, size, policy_version, '', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
 FROM log_state WHERE id = 1
 UNION ALL
@@ -108,10 +140,11 @@ def _for_drivers(statement: str) -> dict[str, str]:
 
 
 _READ_BY_COUNT = {
-    n: _for_drivers(_READ.format(tokens=", ".join("?" * n), nid=Kind.NID.code))
+    n: _for_drivers(_READ.format(among=f"IN ({', '.join('?' * n)})", nid=Kind.NID.code))
     for n in range(1, 18)
 }
 _RECORD_FOR = _for_drivers(_RECORD)
+_BIND_ORDER_FOR = _for_drivers(_BIND_ORDER)
 _RECORD_FIRST = _for_drivers(f"WITH bound AS ({_BIND_ORDER} RETURNING 1) {_RECORD} FROM bound")
 
 
@@ -141,6 +174,35 @@ def read_evidence(connection: Connection, keys: tuple[bytes, ...]) -> Evidence:
             markers.append((row[3], *row[12:14]))
     cursor.close()
     return Evidence(*state, postings, multiplicities, frozenset(separated), markers)
+
+
+def read_shelf(connection: Connection, questions: Sequence[Sequence[bytes]]) -> Shelf:
+    """Read what the scores of many questions need, in one statement."""
+    keys = list(dict.fromkeys(key for one in questions for key in one))
+    embedded = connection.dialect.name == "sqlite"
+    among = f"IN ({', '.join('?' * len(keys))})" if embedded else "= ANY(%s)"
+    statement = _READ.format(among=among, nid=Kind.NID.code)
+    state = (0, 0)
+    postings: dict[bytes, list[Posting]] = {}
+    multiplicities: dict[bytes, list[Multiplicity]] = {}
+    separated: dict[bytes, list[int]] = {}
+    markers: dict[bytes, list[tuple[int, int, int]]] = {}
+    cursor = connection.connection.cursor()
+    cursor.execute(statement, tuple(keys) if embedded else (keys,))
+    for row in cursor.fetchall():
+        branch, key = row[:2]
+        if branch == _POSTING:
+            postings.setdefault(key, []).append(Posting._make(row[1:]))
+        elif branch == _MULTIPLICITY:
+            multiplicities.setdefault(key, []).append(Multiplicity._make(row[1:8]))
+        elif branch == _STATE:
+            state = row[3:5]
+        elif branch == _SEPARATION:
+            separated.setdefault(key, []).append(row[3])
+        else:
+            markers.setdefault(key, []).append((row[3], *row[12:14]))
+    cursor.close()
+    return Shelf(*state, postings, multiplicities, separated, markers)
 
 
 def record_first(connection: Connection, new: StoredAssessment) -> bool:
@@ -193,6 +255,37 @@ def lock_order(connection: Connection, platform: int, commitment: str) -> tuple[
     return row.account, row.identifiers
 
 
+def lock_orders(
+    connection: Connection, platform: int, new: Sequence[StoredAssessment]
+) -> dict[str, tuple[bytes, bytes]]:
+    """Bind the orders that were never asked about, and give what each is bound to.
+
+    They are held until the transaction ends.
+    """
+    cursor = connection.connection.cursor()
+    cursor.executemany(
+        _BIND_ORDER_FOR[connection.dialect.name],
+        [(platform, one.order_commitment, one.account, one.identifiers) for one in new],
+    )
+    cursor.close()
+    order = assessed_order.c
+    statement = select(order.order_commitment, order.account, order.identifiers).where(
+        order.platform == platform,
+        order.order_commitment.in_([one.order_commitment for one in new]),
+    )
+    rows = connection.execute(statement.order_by(order.order_commitment).with_for_update())
+    return {row[0]: (row[1], row[2]) for row in rows}
+
+
+def insert_assessments(connection: Connection, new: Sequence[StoredAssessment]) -> None:
+    """Record many answered queries."""
+    cursor = connection.connection.cursor()
+    if new:
+        statement = _RECORD_FOR[connection.dialect.name]
+        cursor.executemany(statement, [_values(one) for one in new])
+    cursor.close()
+
+
 def widen_order(connection: Connection, platform: int, commitment: str, identifiers: bytes) -> None:
     """Bind an order to a larger identifier set."""
     order = assessed_order.c
@@ -224,14 +317,13 @@ def _stored(row: Row[tuple[object, ...]]) -> StoredAssessment:
 
 
 def find_assessment(
-    connection: Connection, platform: int, assessment_id: str
+    connection: Connection, platform: int | None, assessment_id: str
 ) -> StoredAssessment | None:
-    """Find one of a platform's own assessments."""
-    row = connection.execute(
-        select(assessment).where(
-            assessment.c.id == assessment_id, assessment.c.platform == platform
-        )
-    ).one_or_none()
+    """Find one of a platform's own assessments, or anybody's where none is given."""
+    statement = select(assessment).where(assessment.c.id == assessment_id)
+    if platform is not None:
+        statement = statement.where(assessment.c.platform == platform)
+    row = connection.execute(statement).one_or_none()
     return None if row is None else _stored(row)
 
 

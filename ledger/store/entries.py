@@ -5,12 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, union_all, update
 from sqlalchemy.exc import IntegrityError
 
 from ledger.errors import LedgerCorrupt, LedgerUnavailable
+from ledger.log.leaf import Op
 from ledger.privacy.sealing import SealedToken
-from ledger.store.tables import event, event_content, log_checkpoint, log_entry, log_state
+from ledger.store.tables import (
+    edge,
+    event,
+    event_content,
+    identifier,
+    incident,
+    log_checkpoint,
+    log_entry,
+    log_state,
+    marker,
+    recycling,
+    separation,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -192,6 +205,31 @@ def select_sequenced(connection: Connection) -> list[StoredEvent]:
     """Give the statement of every entry in log order."""
     statement = _EVENTS.where(event.c.entry_index.is_not(None)).order_by(event.c.entry_index)
     return [_event(row) for row in connection.execute(statement)]
+
+
+def select_bearing(connection: Connection, keys: Sequence[bytes], size: int) -> list[StoredEvent]:
+    """Give the statements below a size of the log that bear on an account and identifiers.
+
+    *Shape*: those about incidents of the accounts that are linked now, those that override links
+    by these keys, and all policies, in log order.
+    """
+    ids = select(identifier.c.id).where(identifier.c.token.in_(keys)).scalar_subquery()
+    linked = select(edge.c.account).where(edge.c.identifier.in_(ids))
+    borne = select(incident.c.id).where(
+        incident.c.account.in_(linked) | incident.c.account.in_(ids)
+    )
+    overriding = union_all(
+        select(separation.c.event_index).where(separation.c.account.in_(ids)),
+        select(marker.c.event_index).where(marker.c.identifier.in_(ids)),
+        select(recycling.c.event_index).where(recycling.c.identifier.in_(ids)),
+    )
+    statement = _EVENTS.where(
+        event.c.entry_index < size,
+        event.c.incident.in_(borne)
+        | event.c.entry_index.in_(overriding)
+        | (event.c.op == int(Op.POLICY_PUBLISHED)),
+    )
+    return [_event(row) for row in connection.execute(statement.order_by(event.c.entry_index))]
 
 
 def assign_index(connection: Connection, event_id: int, index: int) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, insert, select, text
+from sqlalchemy import bindparam, func, insert, select, text
 
-from ledger.store.tables import edge, incident, marker, platform, recycling
+from ledger.log.leaf import Op
+from ledger.store.tables import edge, event, incident, marker, platform, recycling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -155,6 +156,32 @@ def count_decided(connection: Connection, platform_id: int, decided: tuple[int, 
             upheld=platform.c.upheld + decided[0], overturned=platform.c.overturned + decided[1]
         )
     )
+
+
+def count_decided_before(connection: Connection, size: int) -> dict[int, tuple[int, int]]:
+    """Count the upheld and overturned reports of each platform's group below a size of the log."""
+    ops = (int(Op.DISPUTE_REJECTED), int(Op.EXPUNGED))
+    statement = (
+        select(platform.c.group_name, event.c.op, func.count())
+        .select_from(event)
+        .join(incident, incident.c.id == event.c.incident)
+        .join(platform, platform.c.id == incident.c.platform)
+        .where(event.c.entry_index < size, event.c.op.in_(ops))
+        .group_by(platform.c.group_name, event.c.op)
+    )
+    counts = {(name, op): number for name, op, number in connection.execute(statement)}
+    members = connection.execute(select(platform.c.id, platform.c.group_name))
+    return {
+        member: (counts.get((name, ops[0]), 0), counts.get((name, ops[1]), 0))
+        for member, name in members
+    }
+
+
+def replace_decided(connection: Connection, counts: Mapping[int, tuple[int, int]]) -> None:
+    """Write down how many reports of each platform's group were upheld and overturned."""
+    for member, (upheld, overturned) in counts.items():
+        changed = platform.update().where(platform.c.id == member)
+        connection.execute(changed.values(upheld=upheld, overturned=overturned))
 
 
 _SEPARATIONS = """

@@ -134,6 +134,12 @@ def find_platform(connection: Connection, uri: str) -> Platform | None:
     return None if row is None else _platform(row)
 
 
+def find_member(connection: Connection, platform_id: int) -> Platform | None:
+    """Find a platform by its row id."""
+    row = connection.execute(select(platform).where(platform.c.id == platform_id)).one_or_none()
+    return None if row is None else _platform(row)
+
+
 def select_platforms(connection: Connection) -> list[Platform]:
     """Give all platforms by id, the ledger itself first."""
     return [_platform(row) for row in connection.execute(select(platform).order_by(platform.c.id))]

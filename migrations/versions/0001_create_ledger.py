@@ -19,7 +19,6 @@ def upgrade() -> None:
     _create_log()
     _create_incidents()
     _create_postings()
-    _create_overrides()
     _create_assessments()
     _create_outcomes()
     _protect_entries()
@@ -31,9 +30,6 @@ def downgrade() -> None:
         "assessment_outcome",
         "assessed_order",
         "assessment",
-        "recycling",
-        "marker",
-        "separation",
         "multiplicity",
         "posting",
         "edge",
@@ -268,39 +264,6 @@ def _create_postings() -> None:
         sa.Column("bucket", sa.SmallInteger(), nullable=False),
         sa.Column("bucket_index", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("identifier", "platform", name=op.f("pk_multiplicity")),
-        sqlite_with_rowid=False,
-    )
-
-
-def _create_overrides() -> None:
-    """Create what follows from the log and overrides links."""
-    op.create_table(
-        "separation",
-        sa.Column("account", ROW_ID, nullable=False),
-        sa.Column("other", ROW_ID, nullable=False),
-        sa.Column("platform", sa.Integer(), nullable=False),
-        sa.Column("event_index", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("account", "other", "platform", name=op.f("pk_separation")),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_separation_other", "separation", ["other"], unique=False)
-    op.create_table(
-        "marker",
-        sa.Column("identifier", ROW_ID, nullable=False),
-        sa.Column("event_index", sa.BigInteger(), nullable=False),
-        sa.Column("kind", sa.SmallInteger(), nullable=False),
-        sa.Column("first_day", sa.Integer(), nullable=False),
-        sa.Column("last_day", sa.Integer(), nullable=False),
-        sa.PrimaryKeyConstraint("identifier", "event_index", name=op.f("pk_marker")),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
-        "recycling",
-        sa.Column("identifier", ROW_ID, nullable=False),
-        sa.Column("platform", sa.Integer(), nullable=False),
-        sa.Column("recycled_day", sa.Integer(), nullable=False),
-        sa.Column("event_index", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("identifier", "platform", name=op.f("pk_recycling")),
         sqlite_with_rowid=False,
     )
 

@@ -1,0 +1,171 @@
+"""Questions about buyers: their shapes on the wire, and how each is read once."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints
+
+from api.operation import RequestModel
+from ledger.assessing import AssessmentRequest
+from ledger.errors import Fault, SchemaViolation
+from ledger.identity.identifier import AccountRef, IdentifierClaim, parse_identifier
+from ledger.incident.incident import Money, parse_money
+from ledger.incident.schema import (
+    IDENTIFIERS_MAX,
+    Aliases,
+    Code,
+    IssSub,
+    Text,
+    WireAmount,
+    WireBinding,
+)
+from ledger.risk.advice import Purpose
+
+BATCH_MAX = 1000
+PORTFOLIO_MIN, PORTFOLIO_MAX = 1000, 5000
+_PHONE = "bcl1.0.phone.q0Vm4WlPzPmnFYyMYBsH4HqGbc1yXb0r8zq5m8y2E3E"
+_DEVICE = "bcl1.0.device.Zk2J8zv3yN0o1o4bH6mQp0rT5uX7cW9dLfAeRgYhUiQ"
+
+QUESTION: dict[str, Any] = {
+    "subject": {
+        "format": "aliases",
+        "identifiers": [
+            {"format": "iss_sub", "iss": "https://shop-b.example", "sub": "acct_91"},
+            {"format": "opaque", "id": _PHONE},
+            {"format": "opaque", "id": _DEVICE},
+        ],
+    },
+    "context": {
+        "purpose": "refund_only_claim",
+        "order_commitment": "hmac-sha-256:PvV0ZQ5qk1l3q2y6c8wYt7u9x0aBcDeFgHiJkLmNoPQ",
+        "bindings": {
+            _PHONE: {
+                "binding": "otp",
+                "verified_on": "2026-03-02",
+                "accounts_here": "1",
+            },
+            _DEVICE: {"binding": "observed", "accounts_here": "1"},
+        },
+        "claim_code": "not_as_described",
+        "amount": {"value": "129.90", "currency": "CNY"},
+    },
+    "client_reference": "claim-88213",
+}
+
+
+class AssessmentContext(RequestModel):
+    """Why it is asked, about which order, and how each identifier is bound to the account.
+
+    The order commitment is an HMAC under a salt that the platform keeps, over order or cart id,
+    account and day. It goes with one account and one set of identifiers, or a superset of it.
+    """
+
+    purpose: Purpose
+    order_commitment: Annotated[
+        str, StringConstraints(pattern=r"^hmac-sha-256:[A-Za-z0-9_-]{43,64}$")
+    ]
+    bindings: Annotated[dict[Text, WireBinding], Field(max_length=IDENTIFIERS_MAX)]
+    claim_code: Code | None = None
+    amount: WireAmount | None = None
+
+
+class RiskAssessmentRequest(RequestModel):
+    """A question about one buyer account of the asker's own.
+
+    The subject is one account (`iss_sub`) and its blinded identifiers (`opaque`); each identifier
+    has its entry in `bindings`, and no other has.
+    """
+
+    subject: Aliases
+    context: AssessmentContext
+    client_reference: Text | None = None
+
+
+class BatchRequest(RequestModel):
+    """Up to 1,000 questions, each with its own order. Keep them apart if one must not wait."""
+
+    questions: Annotated[list[RiskAssessmentRequest], Field(min_length=1, max_length=BATCH_MAX)]
+
+
+class PortfolioContext(RequestModel):
+    """How each identifier is bound to the account."""
+
+    bindings: Annotated[dict[Text, WireBinding], Field(max_length=IDENTIFIERS_MAX)]
+
+
+class PortfolioSubject(RequestModel):
+    """One account and its identifiers, about which nothing by itself is answered."""
+
+    subject: Aliases
+    context: PortfolioContext
+
+
+class PortfolioRequest(RequestModel):
+    """A question about 1,000 accounts or more at once, of whom only the levels are counted."""
+
+    purpose: Literal["portfolio_statistics"]
+    subjects: Annotated[list[PortfolioSubject], Field(max_length=PORTFOLIO_MAX)]
+
+
+def read_claims(
+    subject: Aliases, bindings: dict[str, WireBinding], place: str
+) -> tuple[AccountRef, tuple[IdentifierClaim, ...]]:
+    """Split the subject into the account and its identifiers, each with its binding."""
+    accounts = [one for one in subject.identifiers if isinstance(one, IssSub)]
+    opaque = [one.id for one in subject.identifiers if not isinstance(one, IssSub)]
+    here = f"{place}/subject/identifiers"
+    if len(accounts) != 1:
+        raise violation(here, "one-account", "A subject is one account.")
+    if len(set(opaque)) != len(opaque):
+        raise violation(here, "repeated", "An identifier is repeated.")
+    if set(opaque) != set(bindings):
+        raise violation(
+            f"{place}/context/bindings", "every-identifier", "Each identifier has a binding."
+        )
+    claims = tuple(
+        IdentifierClaim(
+            parse_identifier(one),
+            bindings[one].binding,
+            bindings[one].verified_on,
+            bindings[one].accounts_here,
+        )
+        for one in opaque
+    )
+    return AccountRef(accounts[0].iss, accounts[0].sub), claims
+
+
+def read_question(
+    asked: RiskAssessmentRequest, digest: bytes, idempotency_key: str | None, place: str = ""
+) -> AssessmentRequest:
+    """Read one question. *Shape*: `place` is its pointer in a larger body."""
+    account, identifiers = read_claims(asked.subject, asked.context.bindings, place)
+    context = asked.context
+    return AssessmentRequest(
+        account=account,
+        identifiers=identifiers,
+        purpose=context.purpose,
+        order_commitment=context.order_commitment,
+        claim_code=context.claim_code,
+        amount=_amount(context, place),
+        client_reference=asked.client_reference,
+        idempotency_key=idempotency_key,
+        digest=digest,
+    )
+
+
+def _amount(context: AssessmentContext, place: str) -> Money | None:
+    if context.amount is None:
+        return None
+    try:
+        return parse_money(context.amount.value, context.amount.currency)
+    except SchemaViolation as error:
+        fault = error.faults[0]
+        raise violation(f"{place}/context/amount/value", fault.code, fault.detail) from error
+
+
+def violation(pointer: str, code: str, detail: str) -> SchemaViolation:
+    """Name one fault of a body."""
+    return SchemaViolation(
+        "The body doesn't fit its schema.", faults=(Fault(pointer, code, detail),)
+    )

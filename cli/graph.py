@@ -1,0 +1,143 @@
+"""The index as a whole: `graph rebuild`, `graph export`. Neither writes to the ledger."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from cli.errors import AskedWrongly
+from cli.opening import open_own_ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ledger.exporting import Exported
+    from ledger.graph.rebuild import StateHash
+    from ledger.rebuilding import DifferingRow, Rebuilt
+
+_ANALYSIS = {"numpy", "scipy", "pyarrow"}
+
+
+@click.group()
+def graph() -> None:
+    """Derive the graph's index again, and export it."""
+
+
+@graph.command("rebuild")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def rebuild(folder: Path, as_json: bool) -> None:
+    """Derive all postings again and compare state hashes; exit 1 where they differ."""
+    rebuilding = _load("ledger.rebuilding")
+    with open_own_ledger(folder, to_write=False) as ledger:
+        rebuilt: Rebuilt = _show_progress(
+            "rebuilding", lambda told: rebuilding.rebuild_index(ledger, told)
+        )
+    if as_json:
+        click.echo(json.dumps(_render(rebuilt), indent=2))
+    else:
+        _tell(rebuilt)
+    sys.exit(0 if rebuilt.is_equal else 1)
+
+
+@graph.command("export")
+@click.option(
+    "--format",
+    "form",
+    required=True,
+    type=click.Choice(["parquet", "graphml", "node-link"]),
+    help="Parquet for everything, the others for drawings of a few thousand nodes.",
+)
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The folder of the Parquet files, or the one file.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def export(folder: Path, form: str, out: Path, as_json: bool) -> None:
+    """Export accounts, identifiers and edges by numbers, without any lookup key or pseudonym."""
+    exporting = _load("ledger.exporting")
+    with open_own_ledger(folder, to_write=False) as ledger:
+        exported: Exported = _show_progress(
+            "exporting",
+            lambda told: exporting.export_graph(ledger, out, exporting.ExportFormat(form), told),
+        )
+    files = [str(path) for path in exported.files]
+    if as_json:
+        click.echo(json.dumps({"files": files, "rows": dict(exported.rows)}, indent=2))
+        return
+    counts = ", ".join(f"{number} {name}" for name, number in exported.rows.items())
+    click.echo(f"{', '.join(files)}: {counts}")
+
+
+def _load(module: str) -> Any:  # noqa: ANN401 - a module
+    """Import a use case that stands on the libraries of an extra. *Raises*: AskedWrongly."""
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _ANALYSIS:
+            raise
+        raise AskedWrongly(
+            "`bcl graph` needs the extra `analysis`: install buyer-credit-ledger[analysis]."
+        ) from error
+
+
+def _show_progress(verb: str, run: Callable[[Callable[[int, int], None]], Any]) -> Any:  # noqa: ANN401 - whatever is run
+    """Run something behind a progress bar."""
+    talk = Console(stderr=True)
+    columns = (TextColumn(verb), BarColumn(), MofNCompleteColumn())
+    unseen = not talk.is_terminal
+    with Progress(*columns, console=talk, transient=True, disable=unseen) as progress:
+        bar = progress.add_task(verb, total=None)
+        return run(lambda done, of: progress.update(bar, completed=done, total=of))
+
+
+def _render(rebuilt: Rebuilt) -> dict[str, object]:
+    return {
+        "incidents": rebuilt.incidents,
+        "edges": rebuilt.edges,
+        "identifiers": rebuilt.identifiers,
+        "postings": rebuilt.postings,
+        "multiplicities": rebuilt.multiplicities,
+        "equal": rebuilt.is_equal,
+        "derived": _render_hash(rebuilt.derived),
+        "live": _render_hash(rebuilt.live),
+        "differing": rebuilt.differing,
+        "differences": [
+            {"table": one.table, "how": one.how, "fields": one.fields, "indexes": one.indexes}
+            for one in rebuilt.differences
+        ],
+    }
+
+
+def _render_hash(state: StateHash) -> dict[str, str]:
+    parts = ("whole", "keys", "kinds", "postings", "multiplicities")
+    return {name: getattr(state, name).hex() for name in parts}
+
+
+def _tell(rebuilt: Rebuilt) -> None:
+    for one in rebuilt.differences:
+        click.echo(_describe(one))
+    if rebuilt.differing > len(rebuilt.differences):
+        click.echo(f"and {rebuilt.differing - len(rebuilt.differences)} more rows that differ")
+    derived = rebuilt.derived.whole.hex()
+    counts = f"{rebuilt.postings} postings and {rebuilt.multiplicities} multiplicities"
+    if rebuilt.is_equal:
+        click.echo(f"{counts}, as derived again; state hash {derived}")
+    else:
+        click.echo(f"{counts} derived: state hash {derived}, live {rebuilt.live.whole.hex()}")
+
+
+def _describe(one: DifferingRow) -> str:
+    where = ", ".join(map(str, one.indexes)) or "none"
+    fields = f" ({', '.join(one.fields)})" if one.fields else ""
+    return f"a {one.table} is {one.how}{fields}; entries: {where}"

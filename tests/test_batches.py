@@ -1,0 +1,144 @@
+"""Many questions at once: each is answered and recorded as if it had been asked alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from exact import read_index, settle
+from reports import claim
+from simulator import phone_and_device
+from sqlalchemy import func, select
+from worlds import World
+
+from ledger.assessing import assess_batch, assess_risk, count_portfolio
+from ledger.errors import InvalidIdentifier, InvalidIssuer, OrderConflict
+from ledger.identity.identifier import (
+    AccountRef,
+    Binding,
+    Bucket,
+    Identifier,
+    IdentifierClaim,
+    Kind,
+)
+from ledger.store.assessments import GivenAnswer
+from ledger.store.engine import begin_read
+from ledger.store.tables import assessed_order, assessment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from simulator import Simulator
+
+    from ledger.assessing import AssessmentRequest
+    from ledger.ledger import Ledger
+
+
+def told(answer: object) -> dict[str, Any]:
+    """Give an answer without what no two answers share."""
+    assert isinstance(answer, GivenAnswer)
+    return {k: v for k, v in json.loads(answer.text).items() if k != "id"}
+
+
+def count(ledger: Ledger) -> tuple[int, int]:
+    """Count recorded answers and bound orders."""
+    with begin_read(ledger.database) as connection:
+        return tuple(  # type: ignore[return-value]  # one a table
+            connection.execute(select(func.count()).select_from(table)).scalar_one()
+            for table in (assessment, assessed_order)
+        )
+
+
+def test_batch_answers_each_question_as_it_would_be_answered_alone(
+    ledger: Ledger, simulator: Callable[..., Simulator], now: datetime
+) -> None:
+    shops = [
+        simulator(f"shop-{name}", group=group) for name, group in zip("abc", "112", strict=True)
+    ]
+    worlds = [World(number, shops, now, crowded=number % 2 == 0) for number in range(6)]
+    for world in worlds:
+        for _ in range(9):
+            report = world.draw_report()
+            world.reporter_of(report.issuer).send(report, now)
+    settle(ledger, now)
+    asker = shops[0]
+    asker.send(asker.unlinking("0-0", shops[1].account("0-1"), now), now)
+    asker.send(asker.marking("1-0", (), now), now)
+    settle(ledger, now)
+    questions: list[AssessmentRequest] = []
+    for world in worlds:
+        for buyer in ("0", "1", "unknown"):
+            kinds = world.random.sample(list(Kind), world.random.randint(1, 6))
+            tokens = world.draw_claims(kinds)
+            questions.append(asker.request(f"{world.label}-{buyer}", tokens))
+    caller = asker.caller(now)
+    alone = [assess_risk(ledger, caller, one, now) for one in questions]
+    again = [replace(one, order_commitment=f"{one.order_commitment}x") for one in questions]
+    together = assess_batch(ledger, caller, again, now)
+    assert [told(one) for one in together] == [told(one) for one in alone]
+    assert len({told(one)["score"] for one in alone}) > 5
+    assert count(ledger) == (2 * len(questions), 2 * len(questions))
+    assert assess_batch(ledger, caller, questions, now)  # of orders that were asked about before
+
+
+def test_order_conflict_refuses_its_own_question_and_no_other(
+    ledger: Ledger, simulator: Callable[..., Simulator], now: datetime
+) -> None:
+    asker = simulator("shop-a")
+    phone, device = phone_and_device("liu")
+    more = claim(Kind.PAY, "card")
+    whole = asker.request("liu", (phone, device), order="one")
+    fewer = replace(asker.request("liu", (phone,), order="one"))
+    wider = asker.request("liu", (phone, device, more), order="one")
+    other = asker.request("wang", (phone, device), order="two")
+    questions = [whole, fewer, wider, whole, other]
+    answers = assess_batch(ledger, asker.caller(now), questions, now)
+    assert [type(one) for one in answers] == [
+        *(GivenAnswer, OrderConflict, GivenAnswer, OrderConflict, GivenAnswer),
+    ]
+    settle(ledger, now)
+    assert count(ledger) == (3, 2)
+    with pytest.raises(OrderConflict):
+        assess_risk(ledger, asker.caller(now), whole, now)
+
+
+def test_nothing_of_a_batch_is_recorded_where_one_question_is_invalid(
+    ledger: Ledger, simulator: Callable[..., Simulator], now: datetime
+) -> None:
+    asker = simulator("shop-a")
+    good = asker.request("liu", phone_and_device("liu"))
+    foreign = replace(good, account=AccountRef("https://shop-b.example", "liu"))
+    blinded = IdentifierClaim(Identifier(Kind.PAY, 1, bytes(32)), Binding.PSP, None, Bucket.ONE)
+    for wrong, refusal in (
+        (foreign, InvalidIssuer),
+        (replace(good, identifiers=(blinded,)), InvalidIdentifier),
+    ):
+        with pytest.raises(refusal):
+            assess_batch(ledger, asker.caller(now), [good, wrong], now)
+    assert count(ledger) == (0, 0)
+    settle(ledger, now)
+
+
+def test_portfolio_counts_levels_in_tens_and_names_nobody(
+    ledger: Ledger, simulator: Callable[..., Simulator], now: datetime
+) -> None:
+    reporter, asker = simulator("shop-a"), simulator("shop-b")
+    for number in range(19):
+        reporter.report(str(number), phone_and_device(str(number)), now)
+    settle(ledger, now)
+    rows = read_index(ledger)
+    questions = [
+        asker.request(str(number), phone_and_device(str(number)), order="")
+        for number in range(1000)
+    ]
+    answer = json.loads(count_portfolio(ledger, asker.caller(now), questions, now).text)
+    assert answer["levels"] == {"LOW": 980, "MEDIUM": 10, "HIGH": 0}
+    assert answer["subjects"] == 1000
+    assert set(answer) == {
+        *("id", "assessed_at", "subjects", "levels", "policy_version", "log"),
+    }
+    assert count(ledger) == (1, 0)
+    assert read_index(ledger) == rows

@@ -1,0 +1,127 @@
+"""An answer is computed again from the prefix of the log that it names, whatever came later."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from exact import settle
+from reports import claim
+from simulator import phone_and_device
+from sqlalchemy import update
+from worlds import World
+
+from ledger.answering import show_merchant
+from ledger.assessing import assess_risk
+from ledger.errors import InputsErased, UnknownAssessment
+from ledger.identity.identifier import Kind
+from ledger.incident.taxonomy import Conduct
+from ledger.replaying import replay_assessment
+from ledger.store.engine import begin_write
+from ledger.store.tables import assessment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from simulator import Simulator
+
+    from ledger.ledger import Ledger
+
+BUYER = phone_and_device("buyer")
+
+
+def test_every_answer_of_random_worlds_is_replayed_to_the_last_integer(
+    backend: str, ledger: Ledger, simulator: Callable[..., Simulator], now: datetime
+) -> None:
+    shops = [simulator(f"shop-{name}") for name in "abc"]
+    given: list[tuple[Simulator, str]] = []
+    for number in range(6 if backend == "sqlite" else 2):
+        world = World(number, shops, now, crowded=number % 2 == 0)
+        for _ in range(5):
+            for _ in range(3):
+                report = world.draw_report()
+                world.reporter_of(report.issuer).send(report, now)
+            settle(ledger, now)
+            asker = world.random.choice(shops)
+            kinds = world.random.sample(list(Kind), 4)
+            asked = asker.request(f"{number}-0", world.draw_claims(kinds))
+            at = now + timedelta(days=world.random.choice([0, 400]))
+            given.append((asker, assess_risk(ledger, asker.caller(now), asked, at).id))
+    scores = set()
+    for asker, answer_id in given:
+        replayed = replay_assessment(ledger, asker.caller(now), answer_id)
+        assert replayed.differing == ()
+        scores.add(replayed.score.score)
+    assert len(scores) > 3
+
+
+def test_replay_ignores_what_was_stated_after_the_answer(
+    ledger: Ledger, simulator: Callable[..., Simulator], now: datetime
+) -> None:
+    a, b, c = (simulator(f"shop-{name}") for name in "abc")
+    sent = a.report("one", BUYER, now)
+    settle(ledger, now)
+    answer_id = assess_risk(ledger, c.caller(now), c.request("asked", BUYER), now).id
+    b.report("two", BUYER, now)
+    a.report("one", (claim(Kind.PAY, "card"), *BUYER), now)
+    a.send(a.restitution(sent.report, now), now)
+    c.send(c.unlinking("asked", b.account("two"), now), now)
+    c.send(c.marking("asked", (), now), now)
+    settle(ledger, now)
+    replayed = replay_assessment(ledger, c.caller(now), answer_id)
+    assert (replayed.differing, replayed.score.score) == ((), 374)
+    later = c.ask("asked", BUYER, now)
+    assert (later["basis"], later["score"]) != ("same_person", 370)
+    again = replay_assessment(ledger, c.caller(now), str(later["id"]))
+    assert (again.differing, again.score.protected) == ((), True)
+
+
+def test_replay_says_that_inputs_are_gone_once_they_were_taken_back(
+    ledger: Ledger, simulator: Callable[..., Simulator], now: datetime
+) -> None:
+    a, b = simulator("shop-a"), simulator("shop-b")
+    sent = a.report("one", BUYER, now)
+    settle(ledger, now)
+    relied = assess_risk(ledger, b.caller(now), b.request("asked", BUYER), now).id
+    other = assess_risk(ledger, b.caller(now), b.request("else", ()), now).id
+    a.retract(sent, now)
+    settle(ledger, now)
+    with pytest.raises(InputsErased):
+        replay_assessment(ledger, b.caller(now), relied)
+    assert replay_assessment(ledger, b.caller(now), other).differing == ()
+
+
+def test_replay_names_what_was_changed_in_a_recorded_answer(
+    ledger: Ledger, simulator: Callable[..., Simulator], now: datetime
+) -> None:
+    a, b = simulator("shop-a"), simulator("shop-b")
+    a.report("one", BUYER, now, conduct=Conduct.ITEM_SWAP)
+    settle(ledger, now)
+    given = assess_risk(ledger, b.caller(now), b.request("asked", BUYER), now)
+    forged = json.loads(given.text) | {"level": "HIGH", "score": 900}
+    with begin_write(ledger.database) as connection:
+        connection.execute(update(assessment).values(answer=json.dumps(forged), score=901))
+    replayed = replay_assessment(ledger, b.caller(now), given.id)
+    assert replayed.differing == ("score", "level", "exact_score")
+    with pytest.raises(UnknownAssessment):
+        replay_assessment(ledger, a.caller(now), given.id)
+
+
+def test_merchant_sees_the_band_and_the_time_and_nothing_else(
+    ledger: Ledger, simulator: Callable[..., Simulator], now: datetime
+) -> None:
+    a, b = simulator("shop-a"), simulator("shop-b")
+    a.report("one", BUYER, now)
+    settle(ledger, now)
+    given = assess_risk(ledger, b.caller(now), b.request("asked", BUYER), now)
+    assert show_merchant(ledger, b.caller(now), given.id) == {
+        "assessment": given.id,
+        "level": "MEDIUM",
+        "review_window_hours": 48,
+        "valid_until": "2026-11-22T12:10:00Z",
+    }
+    with pytest.raises(UnknownAssessment):
+        show_merchant(ledger, a.caller(now), given.id)
