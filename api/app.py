@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from api import answers, clock, events, incidents, log, oauth, risk, wellknown
+from api import answers, clock, events, incidents, log, oauth, policies, risk, wellknown
 from api.authentication import Gate, render_challenge
 from api.documentation import render_page
 from api.openapi import render_bytes, render_document
@@ -58,6 +58,7 @@ OPERATIONS: tuple[Operation[Any], ...] = (
     events.create_event,
     incidents.read_incident,
     incidents.read_receipt,
+    incidents.read_neighbourhood,
     risk.create_risk_assessment,
     risk.create_risk_assessments,
     risk.create_portfolio_statistics,
@@ -65,6 +66,7 @@ OPERATIONS: tuple[Operation[Any], ...] = (
     answers.read_replay,
     answers.read_merchant_view,
     answers.create_outcome,
+    policies.read_policy,
     log.read_checkpoint,
     wellknown.read_keys,
     wellknown.read_authorization_server,

@@ -9,8 +9,10 @@ from pydantic import BaseModel
 from api.operation import Reply, operation
 from api.rendering import JWT, TEXT, render_instant, render_json, render_text
 from ledger.errors import ReceiptUnpublished, UnknownIncident
+from ledger.exploring import explore_incident
 from ledger.proving import prove_incident
 from ledger.reporting import describe_incident, sign_status
+from ledger.risk.answer import band
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -86,6 +88,109 @@ def read_incident(ledger: Ledger, call: Call[None]) -> Answer:
             "acknowledgement": view.acknowledgement,
         },
         headers={"Vary": "Accept"},
+    )
+
+
+class NetworkAccount(BaseModel):
+    """An account that bears incidents, by a name of this answer alone."""
+
+    id: str
+    middle: bool
+    own: bool
+    incidents: str
+    first_seen: str
+    last_seen: str
+
+
+class NetworkIdentifier(BaseModel):
+    """An identifier of the account in the middle. A hub leads nowhere."""
+
+    id: str
+    kind: str
+    accounts: str
+    hub: bool
+
+
+class NetworkLink(BaseModel):
+    """That an account has an identifier."""
+
+    source: str
+    target: str
+
+
+class Network(BaseModel):
+    """The surroundings of an incident's account. `truncated` where accounts were left out."""
+
+    accounts: list[NetworkAccount]
+    identifiers: list[NetworkIdentifier]
+    links: list[NetworkLink]
+    truncated: bool
+
+
+@operation(
+    "GET",
+    "/v1/incidents/{incident_id}/neighbourhood",
+    tag="Incidents",
+    scope="incidents:read",
+    patterns={"incident_id": INCIDENT_ID},
+    replies=(
+        Reply(
+            200,
+            "The surroundings; nothing where the incident doesn't count.",
+            model=Network,
+            example={
+                "accounts": [
+                    {
+                        "id": "account-1",
+                        "middle": True,
+                        "own": True,
+                        "incidents": "1",
+                        "first_seen": "2026-11",
+                        "last_seen": "2026-11",
+                    }
+                ],
+                "identifiers": [
+                    {"id": "identifier-1", "kind": "phone", "accounts": "1", "hub": False}
+                ],
+                "links": [{"source": "account-1", "target": "identifier-1"}],
+                "truncated": False,
+            },
+        ),
+    ),
+    errors=(UnknownIncident,),
+)
+def read_neighbourhood(ledger: Ledger, call: Call[None]) -> Answer:
+    """Read what surrounds the account of one of your incidents.
+
+    One step: its identifiers, and the accounts that bear incidents under them. Names hold within
+    one answer. Whose accounts the others are isn't said.
+    """
+    network = explore_incident(ledger, call.caller, call.path["incident_id"])
+    return render_json(
+        {
+            "accounts": [
+                {
+                    "id": one.name,
+                    "middle": one.middle,
+                    "own": one.own,
+                    "incidents": band(one.incidents),
+                    "first_seen": one.first_month,
+                    "last_seen": one.last_month,
+                }
+                for one in network.accounts
+            ],
+            "identifiers": [
+                {
+                    "id": one.name,
+                    "kind": one.kind.value,
+                    "accounts": band(one.accounts),
+                    "hub": one.hub,
+                }
+                for one in network.identifiers
+            ],
+            "links": [{"source": source, "target": target} for source, target in network.links],
+            "truncated": network.truncated,
+        }
     )
 
 

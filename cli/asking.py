@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
+from cli.checkout import is_checkout, load_operator
 from cli.membership import as_member
 from ledger.errors import InvalidInput, InvalidToken
 from ledger.identity.token import EVENT_TYPE, read_key_id, sign_token
@@ -73,9 +74,22 @@ def send(membership: Membership, file: Path, token_out: Path | None) -> None:
     click.echo(json.dumps({"incident": sent.incident_id, "token": sent.token}))
 
 
-@click.group()
+class _Asking(click.Group):
+    """Questions, and in a checkout what the operator may see of an answer."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *(["explain"] if is_checkout() else [])])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name != "explain":
+            return super().get_command(ctx, cmd_name)
+        command: click.Command = load_operator("cli.explaining", "bcl risk explain").explain
+        return command
+
+
+@click.group(cls=_Asking)
 def risk() -> None:
-    """Ask about buyers."""
+    """Ask about buyers, and explain what was answered."""
 
 
 @risk.command("assess")

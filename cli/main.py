@@ -22,7 +22,9 @@ _OPERATOR = {
     "db": "cli.serving",
     "demo": "cli.demo",
     "log": "cli.auditing",
+    "graph": "cli.graph",
     "platform": "cli.members",
+    "policy": "cli.policy",
     "serve": "cli.serving",
     "worker": "cli.serving",
 }

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from ledger.errors import IdempotencyKeyReused, UnknownAssessment
 from ledger.identity.platform import require_scope
 from ledger.ledger import mint_id
-from ledger.store import assessments
-from ledger.store.assessments import GivenAnswer, StoredOutcome
+from ledger.store import assessments, outcomes
+from ledger.store.assessments import GivenAnswer
 from ledger.store.engine import begin_read, begin_write
+from ledger.store.outcomes import StoredOutcome
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -96,12 +97,12 @@ def record_outcome(
         if assessments.find_assessment(connection, new.platform, assessment_id) is None:
             raise UnknownAssessment("No assessment of yours has this id.")
         if outcome.idempotency_key is not None:
-            earlier = assessments.find_repeated_outcome(
+            earlier = outcomes.find_repeated_outcome(
                 connection, new.platform, outcome.idempotency_key
             )
             if earlier is not None:
                 if (earlier.assessment, earlier.request_hash) != (assessment_id, outcome.digest):
                     raise IdempotencyKeyReused("The Idempotency-Key was used before.")
                 return earlier.id
-        assessments.insert_outcome(connection, new)
+        outcomes.insert_outcome(connection, new)
     return new.id

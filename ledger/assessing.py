@@ -23,7 +23,8 @@ from ledger.graph.link import Presented
 from ledger.graph.neighbourhood import build_neighbourhood
 from ledger.identity.identifier import account_key, check_epoch, lookup_key
 from ledger.identity.platform import require_scope
-from ledger.ledger import learn_policy, mint_id
+from ledger.ledger import learn_policy, learn_shadow, mint_id
+from ledger.risk.advice import advise
 from ledger.risk.answer import answer_question
 from ledger.risk.score import day_number, score_on_day
 from ledger.store import assessments, ledgers
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from ledger.graph.neighbourhood import Evidence
+    from ledger.graph.neighbourhood import Evidence, Neighbourhood
     from ledger.identity.identifier import AccountRef, IdentifierClaim
     from ledger.identity.platform import Caller, Platform
     from ledger.incident.incident import Money
@@ -86,6 +87,9 @@ def assess_risk(
         version = evidence.policy_version
         if version not in ledger.policies:
             learn_policy(ledger, version, ledgers.find_policy(connection, version))
+        shadow = evidence.shadow_version
+        if shadow and shadow not in ledger.shadows:
+            learn_shadow(ledger, shadow, ledgers.find_shadow(connection, shadow))
         new = _answer(ledger, platform, asked, evidence, assessed_at)
         is_recorded = assessments.record_first(connection, new)
     if not is_recorded:  # the order was asked about before
@@ -113,6 +117,9 @@ def assess_batch(
         version = shelf.policy_version
         if version not in ledger.policies:
             learn_policy(ledger, version, ledgers.find_policy(connection, version))
+        shadow = shelf.shadow_version
+        if shadow and shadow not in ledger.shadows:
+            learn_shadow(ledger, shadow, ledgers.find_shadow(connection, shadow))
         new = [
             _answer(ledger, platform, one, shelf.select(one.keys), assessed_at) for one in questions
         ]
@@ -258,6 +265,24 @@ def _answer(
         answer=_COMPACT(answer),
         idempotency_key=request.idempotency_key,
         request_hash=request.digest,
+        amount_minor=request.amount.minor if request.amount else None,
+        amount_currency=request.amount.currency if request.amount else None,
+        shadow=_score_shadow(ledger, surroundings, evidence.shadow_version, request.purpose, day),
+    )
+
+
+def _score_shadow(
+    ledger: Ledger, neighbourhood: Neighbourhood, version: int, purpose: Purpose, day: int
+) -> str | None:
+    """Score under the policy that is tried, for the record alone: no asker ever sees it."""
+    policy = ledger.shadows.get(version) if version else None
+    if policy is None:
+        return None
+    score = score_on_day(neighbourhood, policy, day)
+    advice = advise(score, purpose, policy)
+    action = advice.action if advice else None
+    return _COMPACT(
+        {"version": version, "score": score.score, "level": score.level, "action": action}
     )
 
 

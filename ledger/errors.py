@@ -222,6 +222,12 @@ class UnknownAssessment(NotFound):
     code = "unknown-assessment"
 
 
+class UnknownPolicy(NotFound):
+    """No policy of this version was published."""
+
+    code = "unknown-policy"
+
+
 class InputsErased(LedgerError):
     """What an answer was derived from has been erased since."""
 

@@ -60,6 +60,7 @@ class Ledger:
     database: Database = field(repr=False)
     keys: LedgerKeys = field(repr=False)
     policies: dict[int, RiskPolicy] = field(repr=False)
+    shadows: dict[int, RiskPolicy] = field(repr=False)
     policy: RiskPolicy = field(repr=False)
     signer: NoteSigner = field(repr=False)
     verifier: NoteVerifier = field(repr=False)
@@ -150,6 +151,7 @@ def assemble_ledger(
         database=database,
         keys=keys,
         policies=parsed,
+        shadows={},
         policy=parsed[max(parsed)],
         signer=signer,
         verifier=parse_vkey(signer.vkey),
@@ -202,6 +204,12 @@ def learn_policy(ledger: Ledger, version: int, body: str | None) -> None:
     if body is None:
         raise LedgerCorrupt("A policy that is in force is missing.")
     ledger.policies[version] = parse_policy(body)
+
+
+def learn_shadow(ledger: Ledger, version: int, body: str | None) -> None:
+    """Keep a policy that is tried beside the live one; none where it ended meanwhile."""
+    if body is not None:
+        ledger.shadows[version] = parse_policy(body)
 
 
 def _milliseconds(at: datetime) -> int:

@@ -65,9 +65,16 @@ UNSEEN = {
     "platform.name",
     "platform.enrolled_at",
     "policy.published_at",
+    "log_state.shadow_version",
     "log_checkpoint.published_at",
 }
-UNSEEN_TABLES = {"client_assertion", "assessment", "assessed_order", "assessment_outcome"}
+UNSEEN_TABLES = {
+    "client_assertion",
+    "shadow_policy",
+    "assessment",
+    "assessed_order",
+    "assessment_outcome",
+}
 REFERRED = {"event.id", "event_content.event", "platform.id", "event.platform"}
 REPORTED = {4, 6, 12, 16}  # reports that count
 OF_REPORT = {

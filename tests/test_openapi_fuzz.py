@@ -59,6 +59,7 @@ REACHED = {
     "create_event": {202, 400},
     "read_incident": {200, 404},
     "read_receipt": {200, 404},
+    "read_neighbourhood": {200, 404},
     "create_risk_assessment": {200, 400, 409},
     "create_risk_assessments": {200, 400},
     "create_portfolio_statistics": {200, 400},
@@ -66,6 +67,7 @@ REACHED = {
     "read_replay": {200, 404},
     "read_merchant_view": {200, 404},
     "create_outcome": {201, 400, 404},
+    "read_policy": {200, 404},
     "read_checkpoint": {200, 304},
     "read_keys": {200, 304},
     "read_authorization_server": {200, 304},
@@ -114,6 +116,7 @@ class Exchange:
         self.question = shop.request("liu", phone_and_device("liu"))
         self.ids = {
             "incident_id": shop.report("liu", phone_and_device("liu"), now).incident_id,
+            "version": "1",
             "assessment_id": assess_risk(ledger, shop.caller(now), self.question, now).id,
         }
         sequence(ledger, now)

@@ -37,6 +37,7 @@ PUBLIC = {
     ("POST", "/oauth2/token"): "the assertion in the body is the authentication (RFC 7523)",
     ("POST", "/v1/events"): "the statement's own signature is the authentication (RFC 8417)",
     ("GET", "/log/checkpoint"): "the log is public",
+    ("GET", "/v1/policies/{version}"): "the rules of scoring are public",
     ("GET", "/.well-known/jwks.json"): "public keys",
     ("GET", "/.well-known/oauth-authorization-server"): "metadata (RFC 8414)",
     ("GET", "/healthz"): "one word",
@@ -86,7 +87,7 @@ def documented() -> dict[tuple[str, str], dict[str, Any]]:
 
 def filled(path: str) -> str:
     """Fill in the parameters of a path with ids of the right form."""
-    return path.format(incident_id=f"inc_{'0' * 32}", assessment_id=f"ra_{'0' * 32}")
+    return path.format(incident_id=f"inc_{'0' * 32}", assessment_id=f"ra_{'0' * 32}", version=9)
 
 
 def test_every_route_is_guarded_by_a_scope_or_listed_as_public_here() -> None:

@@ -35,6 +35,7 @@ class Evidence:
 
     *Shape*: `separated` are the accounts that were stated not to be the asked account's person,
     `markers` the kinds of the markers on the account or its identifiers, with first and last day.
+    `shadow_version` names the policy to score beside the one in force, 0 for none.
     """
 
     log_size: int
@@ -43,6 +44,7 @@ class Evidence:
     multiplicities: Sequence[Multiplicity]
     separated: frozenset[int] = frozenset()
     markers: Sequence[tuple[int, int, int]] = ()
+    shadow_version: int = 0
 
 
 class SharedKind(NamedTuple):

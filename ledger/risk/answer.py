@@ -26,7 +26,7 @@ _UNIX_ORDINAL = 719_163
 _TWO = 2
 
 
-def _band(count: int) -> str:
+def band(count: int) -> str:
     """Give a count as 0, 1, 2, 3-9 or 10+."""
     if count <= _TWO:
         return str(count)
@@ -84,15 +84,15 @@ def render_answer(
                 and {
                     "kind": reason.kind.value,
                     "strength": reason.strength,
-                    "accounts": _band(reason.accounts),
+                    "accounts": band(reason.accounts),
                 },
             }
             for reason, points in zip(reasons, shown, strict=True)
         ],
         "evidence": {
-            "incidents": _band(score.incidents),
+            "incidents": band(score.incidents),
             "platforms": str(score.platforms) if score.platforms < _TWO else "2+",
-            "disputed": _band(score.disputed),
+            "disputed": band(score.disputed),
             "first_seen": _month(score.first_day),
             "last_seen": _month(score.last_day),
         },
@@ -109,7 +109,7 @@ def _render_outlook(score: RiskScore, outlook: Outlook) -> dict[str, str | None]
     return {
         "below_high": outlook.below_high,
         "below_medium": outlook.below_medium,
-        "if_overturned": "10+" if overturned is None else _band(overturned),
+        "if_overturned": "10+" if overturned is None else band(overturned),
     }
 
 

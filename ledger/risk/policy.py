@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _UNIX_ORDINAL = date(1970, 1, 1).toordinal()
 _PER_MILLE = UNIT // 1000
+WEIGHT_MAX = 20 * UNIT
 _DELIVERY = frozenset({Conduct.NONRECEIPT_FALSE, Conduct.MISSING_ITEM_FALSE})
 _WEIGHTLESS = frozenset({Actor.VICTIM, Actor.COERCED_OR_MULE})
 _CLASSES = {
@@ -104,6 +105,20 @@ class RiskPolicy:
         """
         rate = self.reference_rates.get(amount.currency)
         return rate is not None and amount.minor * rate >= self.amount_threshold_minor * UNIT
+
+
+def check_successor(live: RiskPolicy, policy: RiskPolicy) -> None:
+    """Check that a policy can read the masses that are kept under the live one.
+
+    Masses are kept by epoch and half-life, so that these stay; and no incident may weigh so much
+    that ten thousand of them left 64 bits. *Raises*: InvalidInput.
+    """
+    if (policy.epoch_day, policy.half_lives) != (live.epoch_day, live.half_lives):
+        raise InvalidInput("Another epoch or half-life needs a rebuild of every stored mass.")
+    heaviest = max(policy.severity.values()) * max(policy.confirmation.values()) // UNIT
+    heaviest = heaviest * policy.amount_factor // UNIT * policy.series_claims_max
+    if heaviest > WEIGHT_MAX:
+        raise InvalidInput("An incident would weigh more than twenty times a fresh one.")
 
 
 def parse_policy(toml_text: str) -> RiskPolicy:

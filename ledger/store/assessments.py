@@ -9,22 +9,20 @@ national id, which is never a hub, is always read.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import select, update
 
 from ledger.errors import LedgerCorrupt, LedgerUnavailable
 from ledger.graph.neighbourhood import Evidence
 from ledger.graph.posting import Multiplicity, Posting
 from ledger.identity.identifier import Kind
-from ledger.store.tables import assessed_order, assessment, assessment_outcome, to_microseconds
+from ledger.store.tables import assessed_order, assessment, to_microseconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Row
     from sqlalchemy.engine import Connection
 
 
@@ -45,6 +43,9 @@ class StoredAssessment:
     answer: str
     idempotency_key: str | None
     request_hash: bytes
+    amount_minor: int | None = None
+    amount_currency: str | None = None
+    shadow: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class Shelf:
 
     log_size: int
     policy_version: int
+    shadow_version: int
     postings: Mapping[bytes, Sequence[Posting]]
     multiplicities: Mapping[bytes, Sequence[Multiplicity]]
     separated: Mapping[bytes, Sequence[int]]
@@ -75,26 +77,8 @@ class Shelf:
             [row for key in keys for row in self.multiplicities.get(key, ())],
             frozenset(self.separated.get(keys[0], ())),
             [row for key in keys for row in self.markers.get(key, ())],
+            self.shadow_version,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class StoredOutcome:
-    """What the platform did after an answer."""
-
-    id: str
-    assessment: str
-    platform: int
-    recorded_at: datetime
-    action: str
-    decided_by: str
-    merchant_heard: bool
-    listing_compared: bool
-    reversed_on_appeal: bool
-    loss_minor: int | None
-    loss_currency: str | None
-    idempotency_key: str | None
-    request_hash: bytes
 
 
 # The branches are numbered, and each has the columns of the values that it makes, in order.
@@ -104,7 +88,7 @@ WITH t AS MATERIALIZED (
         SELECT 1 FROM multiplicity h WHERE h.identifier = identifier.id AND h.accounts >= 500
     ) AS crowded
     FROM identifier WHERE token {among})
-SELECT 0, NULL, 0, size, policy_version, '', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
+SELECT 0, NULL, 0, size, policy_version, '', shadow_version, 0, 0, 0, 0, 0, 0, 0, 0, 0
 FROM log_state WHERE id = 1
 UNION ALL
 SELECT 1, t.token, t.kind, m.accounts, m.platform, g.group_name, m.bucket, m.bucket_index,
@@ -129,8 +113,9 @@ VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 _RECORD = """
 INSERT INTO assessment (id, platform, assessed_at, purpose, order_commitment, account,
-    identifiers, log_size, policy_version, score, answer, idempotency_key, request_hash)
-SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
+    identifiers, log_size, policy_version, score, answer, idempotency_key, request_hash,
+    amount_minor, amount_currency, shadow)
+SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
 """
 
 
@@ -153,7 +138,7 @@ def read_evidence(connection: Connection, keys: tuple[bytes, ...]) -> Evidence:
 
     *Shape*: `keys` are 1 to 17 lookup keys, the account's own among them.
     """
-    state = (0, 0)
+    state = (0, 0, "", 0)
     multiplicities = []
     postings = []
     separated = []
@@ -167,13 +152,15 @@ def read_evidence(connection: Connection, keys: tuple[bytes, ...]) -> Evidence:
         elif branch == _MULTIPLICITY:
             multiplicities.append(Multiplicity._make(row[1:8]))
         elif branch == _STATE:
-            state = row[3:5]
+            state = row[3:7]
         elif branch == _SEPARATION:
             separated.append(row[3])
         else:
             markers.append((row[3], *row[12:14]))
     cursor.close()
-    return Evidence(*state, postings, multiplicities, frozenset(separated), markers)
+    size, version, _, shadow = state
+    apart = frozenset(separated)
+    return Evidence(size, version, postings, multiplicities, apart, markers, shadow)
 
 
 def read_shelf(connection: Connection, questions: Sequence[Sequence[bytes]]) -> Shelf:
@@ -182,7 +169,7 @@ def read_shelf(connection: Connection, questions: Sequence[Sequence[bytes]]) -> 
     embedded = connection.dialect.name == "sqlite"
     among = f"IN ({', '.join('?' * len(keys))})" if embedded else "= ANY(%s)"
     statement = _READ.format(among=among, nid=Kind.NID.code)
-    state = (0, 0)
+    state = (0, 0, "", 0)
     postings: dict[bytes, list[Posting]] = {}
     multiplicities: dict[bytes, list[Multiplicity]] = {}
     separated: dict[bytes, list[int]] = {}
@@ -196,13 +183,14 @@ def read_shelf(connection: Connection, questions: Sequence[Sequence[bytes]]) -> 
         elif branch == _MULTIPLICITY:
             multiplicities.setdefault(key, []).append(Multiplicity._make(row[1:8]))
         elif branch == _STATE:
-            state = row[3:5]
+            state = row[3:7]
         elif branch == _SEPARATION:
             separated.setdefault(key, []).append(row[3])
         else:
             markers.setdefault(key, []).append((row[3], *row[12:14]))
     cursor.close()
-    return Shelf(*state, postings, multiplicities, separated, markers)
+    size, version, _, shadow = state
+    return Shelf(size, version, shadow, postings, multiplicities, separated, markers)
 
 
 def record_first(connection: Connection, new: StoredAssessment) -> bool:
@@ -242,6 +230,9 @@ def _values(new: StoredAssessment) -> tuple[object, ...]:
         new.answer,
         new.idempotency_key,
         new.request_hash,
+        new.amount_minor,
+        new.amount_currency,
+        new.shadow,
     )
 
 
@@ -312,7 +303,8 @@ def insert_assessment(connection: Connection, new: StoredAssessment) -> None:
     cursor.close()
 
 
-def _stored(row: Row[tuple[object, ...]]) -> StoredAssessment:
+def read_row(row: Any) -> StoredAssessment:  # noqa: ANN401 - a row of any select
+    """Read one recorded answer."""
     return StoredAssessment(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
 
 
@@ -324,7 +316,7 @@ def find_assessment(
     if platform is not None:
         statement = statement.where(assessment.c.platform == platform)
     row = connection.execute(statement).one_or_none()
-    return None if row is None else _stored(row)
+    return None if row is None else read_row(row)
 
 
 def find_repeated_assessment(
@@ -336,29 +328,4 @@ def find_repeated_assessment(
             assessment.c.platform == platform, assessment.c.idempotency_key == idempotency_key
         )
     ).one_or_none()
-    return None if row is None else _stored(row)
-
-
-def find_repeated_outcome(
-    connection: Connection, platform: int, idempotency_key: str
-) -> StoredOutcome | None:
-    """Find the outcome that was recorded under an Idempotency-Key."""
-    row = connection.execute(
-        select(assessment_outcome).where(
-            assessment_outcome.c.platform == platform,
-            assessment_outcome.c.idempotency_key == idempotency_key,
-        )
-    ).one_or_none()
-    return None if row is None else StoredOutcome(**row._mapping)  # noqa: SLF001
-
-
-def insert_outcome(connection: Connection, new: StoredOutcome) -> None:
-    """Record what a platform did after an answer.
-
-    *Raises*: LedgerUnavailable where the same Idempotency-Key arrives twice at once.
-    """
-    values = {name: getattr(new, name) for name in StoredOutcome.__slots__}
-    try:
-        connection.execute(insert(assessment_outcome).values(values))
-    except IntegrityError as error:
-        raise LedgerUnavailable("The same request is being recorded right now.") from error
+    return None if row is None else read_row(row)

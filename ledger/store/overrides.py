@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import bindparam, func, insert, select, text
 
 from ledger.log.leaf import Op
-from ledger.store.tables import edge, event, incident, marker, platform, recycling
+from ledger.store.tables import edge, event, incident, marker, platform, recycling, separation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -144,6 +144,13 @@ def select_cut_edges(
         for row in connection.execute(_EDGES_OF, {"token": token}).all()
         if row.last_day < _cut_day(recyclings, row.group_name)
     ]
+
+
+def select_separated(connection: Connection) -> list[tuple[int, int]]:
+    """Give all pairs of accounts that aren't one person's, each once, by row id."""
+    statement = select(separation.c.account, separation.c.other).distinct()
+    rows = connection.execute(statement.where(separation.c.account < separation.c.other))
+    return [(row.account, row.other) for row in rows]
 
 
 def count_decided(connection: Connection, platform_id: int, decided: tuple[int, int]) -> None:

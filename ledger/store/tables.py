@@ -101,6 +101,15 @@ policy = Table(
     Column("published_at", Instant, nullable=False),
 )
 
+# Policies that are tried beside the live one and were never published.
+shadow_policy = Table(
+    "shadow_policy",
+    METADATA,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("body", Text, nullable=False),
+    Column("begun_at", Instant, nullable=False),
+)
+
 # Platform 0 is the ledger itself: it signs the clock's and the operator's statements.
 platform = Table(
     "platform",
@@ -115,7 +124,7 @@ platform = Table(
     Column("tag_key", LargeBinary, nullable=False),
     Column("tag_key_wrap", LargeBinary, nullable=False),
     Column("enrolled_at", Instant, nullable=False),
-    # How many reports of its whole group were upheld and overturned: derived.
+    # Derived: how many reports of its whole group were decided, and how.
     Column("upheld", Integer, nullable=False, server_default="0"),
     Column("overturned", Integer, nullable=False, server_default="0"),
 )
@@ -194,6 +203,8 @@ log_state = Table(
     Column("root", LargeBinary, nullable=False),
     Column("frontier", LargeBinary, nullable=False),
     Column("policy_version", Integer, nullable=False),
+    # Which policy is scored beside the live one, 0 for none; not the log's to say.
+    Column("shadow_version", Integer, nullable=False, server_default="0"),
 )
 
 log_checkpoint = Table(
@@ -339,6 +350,9 @@ assessment = Table(
     Column("answer", Text, nullable=False),
     Column("idempotency_key", String(255)),
     Column("request_hash", LargeBinary, nullable=False),
+    Column("amount_minor", BigInteger),
+    Column("amount_currency", String(3)),
+    Column("shadow", Text),
     Index(
         "ix_assessment_idempotency_key",
         "platform",
@@ -365,13 +379,7 @@ assessment_outcome = Table(
     "assessment_outcome",
     METADATA,
     Column("id", String(40), primary_key=True),
-    Column(
-        "assessment",
-        String(40),
-        ForeignKey("assessment.id"),
-        nullable=False,
-        index=True,
-    ),
+    Column("assessment", String(40), ForeignKey("assessment.id"), nullable=False, index=True),
     Column("platform", Integer, ForeignKey("platform.id"), nullable=False),
     Column("recorded_at", Instant, nullable=False),
     Column("action", String(40), nullable=False),

@@ -172,6 +172,7 @@ def _create_log() -> None:
         sa.Column("root", sa.LargeBinary(), nullable=False),
         sa.Column("frontier", sa.LargeBinary(), nullable=False),
         sa.Column("policy_version", sa.Integer(), nullable=False),
+        sa.Column("shadow_version", sa.Integer(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_log_state")),
     )
     op.create_table(
@@ -285,6 +286,9 @@ def _create_assessments() -> None:
         sa.Column("answer", sa.Text(), nullable=False),
         sa.Column("idempotency_key", sa.String(length=255), nullable=True),
         sa.Column("request_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=True),
+        sa.Column("amount_currency", sa.String(length=3), nullable=True),
+        sa.Column("shadow", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_assessment")),
         sqlite_with_rowid=False,
     )

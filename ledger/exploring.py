@@ -1,0 +1,34 @@
+"""What surrounds a reporter's own incident, for its analyst."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ledger.errors import UnknownIncident
+from ledger.graph.ego import EgoNetwork, build_ego
+from ledger.identity.platform import require_scope
+from ledger.store import entries, incidents, postings
+from ledger.store.engine import begin_read
+
+if TYPE_CHECKING:
+    from ledger.identity.platform import Caller
+    from ledger.ledger import Ledger
+
+
+def explore_incident(ledger: Ledger, caller: Caller, incident_id: str) -> EgoNetwork:
+    """Give the network around the account of one of the caller's own incidents.
+
+    *Shape*: empty where the incident doesn't count. *Raises*: UnknownIncident.
+    """
+    require_scope(caller, "incidents:read")
+    with begin_read(ledger.database, snapshot=True) as connection:
+        history = entries.select_incident_events(connection, incident_id)
+        if not history or history[0].platform != caller.platform.id:
+            raise UnknownIncident("No incident of yours has this id.")
+        known = incidents.find_incident(connection, incident_id)
+        if known is None or known.account is None:
+            return EgoNetwork((), (), (), truncated=False)
+        rows = postings.select_ego(connection, known.account)
+        version = entries.read_state(connection).policy_version
+    rules = ledger.policies.get(version, ledger.policy).kinds
+    return build_ego(rows, known.account, known.platform, rules)

@@ -1,0 +1,225 @@
+"""Policies: published in the log, tried in the shadow, compared on what was asked.
+
+What is true when: after the commit of a publication the policy is the next entry's to put in
+force; every answer says which one it was scored by. A policy that is tried in the shadow is
+scored beside the live one and shown to nobody who asks.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ledger.errors import InputsErased, InvalidInput, LedgerCorrupt, UnknownPolicy
+from ledger.ledger import learn_policy
+from ledger.log.leaf import Op
+from ledger.reproducing import reproduce_neighbourhood
+from ledger.risk.advice import Purpose, advise
+from ledger.risk.policy import check_successor, parse_policy
+from ledger.risk.score import day_number, score_on_day
+from ledger.sequencing import draft_own_statement, publish_checkpoint, sequence_pending
+from ledger.store import entries, ledgers, outcomes, platforms
+from ledger.store.engine import begin_read, begin_write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from ledger.ledger import Ledger
+    from ledger.risk.policy import RiskPolicy
+    from ledger.store.engine import Connection
+    from ledger.store.outcomes import PastAssessment
+
+_REVIEWED = frozenset({"human_review", "decline_refund_only"})
+_GRANTED = frozenset({"grant", "proceed"})
+
+
+def publish_policy(ledger: Ledger, policy_text: str, at: datetime) -> int:
+    """Publish a policy as a log entry and give its version.
+
+    *Raises*: InvalidInput where it isn't the next version, or can't follow without a rebuild.
+    """
+    policy = parse_policy(policy_text)
+    with begin_write(ledger.database) as connection:
+        live = entries.read_state(connection, lock=True).policy_version
+        newest, _ = ledgers.read_versions(connection)
+        if policy.version != newest + 1:
+            raise InvalidInput(f"The next policy has version {newest + 1}.")
+        if live not in ledger.policies:
+            learn_policy(ledger, live, ledgers.find_policy(connection, live))
+        check_successor(ledger.policies[live], policy)
+        ledgers.insert_policy(connection, policy.version, policy_text, at)
+        members = {"version": policy.version, "policy": policy_text}
+        draft = draft_own_statement(
+            ledger, "policy-published", members, op=Op.POLICY_PUBLISHED, incident="", at=at
+        )
+        entries.insert_event(connection, draft)
+        if ledger.database.embedded:
+            sequence_pending(ledger, connection)
+    if ledger.database.embedded:
+        publish_checkpoint(ledger, at)
+    return policy.version
+
+
+def try_policy(ledger: Ledger, policy_text: str | None, at: datetime) -> int:
+    """Score a policy beside the live one from now on, or none any more; give its number.
+
+    *Shape*: a tried policy is numbered by the ledger, whatever version it has, since it may be
+    changed and tried again. *Raises*: InvalidInput where it can't be scored by the masses kept.
+    """
+    with begin_write(ledger.database) as connection:
+        if policy_text is None:
+            ledgers.end_shadow(connection)
+            return 0
+        live = entries.read_state(connection).policy_version
+        if live not in ledger.policies:
+            learn_policy(ledger, live, ledgers.find_policy(connection, live))
+        check_successor(ledger.policies[live], parse_policy(policy_text))
+        number = ledgers.read_versions(connection)[1] + 1
+        ledgers.begin_shadow(connection, number, policy_text, at)
+    return number
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedPolicy:
+    """A policy as data, when it was published, and whether it is in force."""
+
+    version: int
+    published_at: datetime
+    in_force: bool
+    members: dict[str, object]
+
+
+def list_policies(ledger: Ledger) -> list[PublishedPolicy]:
+    """List every policy that was published."""
+    with begin_read(ledger.database) as connection:
+        live = entries.read_state(connection).policy_version
+        published = ledgers.select_publications(connection)
+    return [
+        PublishedPolicy(version, at, version == live, tomllib.loads(body))
+        for version, body, at in published
+    ]
+
+
+def describe_policy(ledger: Ledger, version: int) -> PublishedPolicy:
+    """Describe one policy. *Raises*: UnknownPolicy."""
+    for one in list_policies(ledger):
+        if one.version == version:
+            return one
+    raise UnknownPolicy("No policy of this version was published.")
+
+
+@dataclass(slots=True)
+class BlastRadius:
+    """What another policy would have changed about past answers.
+
+    *Shape*: `levels` and `actions` count pairs of what the two policies say, where they differ.
+    *Units*: amounts in minor units of the old policy's currency at its reference rates; loss is
+    what platforms told after granting what the new policy doesn't grant.
+    """
+
+    assessments: int = 0
+    claims: int = 0
+    erased: int = 0
+    levels: Counter[tuple[str, str]] = field(default_factory=Counter)
+    actions: Counter[tuple[str, str]] = field(default_factory=Counter)
+    changed: int = 0
+    changed_overturned: int = 0
+    reviews_old: int = 0
+    reviews_new: int = 0
+    held_back_minor: int = 0
+    let_through_minor: int = 0
+    loss_avoided_minor: int = 0
+    currency: str = ""
+
+    def reviews_per_10_000(self, reviews: int) -> int:
+        """Give a number of reviews per 10,000 claims, rounded."""
+        return (reviews * 10_000 + self.claims // 2) // self.claims if self.claims else 0
+
+
+def backtest_policies(
+    ledger: Ledger,
+    old: RiskPolicy,
+    new: RiskPolicy,
+    since: datetime,
+    on_progress: Callable[[int, int], None],
+) -> BlastRadius:
+    """Score every past question since an instant under two policies, each as if always in force.
+
+    *Shape*: `on_progress` is told how many of how many were scored. Questions whose inputs are
+    erased are counted and left out.
+    """
+    told = BlastRadius(currency=old.amount_currency)
+    with begin_read(ledger.database, snapshot=True) as connection:
+        past = outcomes.select_since(connection, since)
+        members = {one.id: one for one in platforms.select_platforms(connection)}
+        for done, one in enumerate(past, 1):
+            if one.stored.platform not in members:
+                raise LedgerCorrupt("Whoever asked is no member.")
+            try:
+                said = [_say(ledger, connection, one, policy) for policy in (old, new)]
+            except InputsErased:
+                told.erased += 1
+            else:
+                _count(told, one, said, old)
+            on_progress(done, len(past))
+    return told
+
+
+def _say(
+    ledger: Ledger, connection: Connection, past: PastAssessment, policy: RiskPolicy
+) -> tuple[str, str]:
+    """Give the level and the action of a past question under a policy."""
+    stored = past.stored
+    platform = platforms.find_member(connection, stored.platform)
+    if platform is None:
+        raise LedgerCorrupt("Whoever asked is no member.")
+    versions = range(1, max(ledgers.read_versions(connection)[0], stored.policy_version) + 1)
+    policies = dict.fromkeys(versions, policy)
+    neighbourhood = reproduce_neighbourhood(ledger, connection, platform, stored, policies)
+    score = score_on_day(neighbourhood, policy, day_number(stored.assessed_at.date()))
+    advice = advise(score, Purpose(stored.purpose), policy)
+    return score.level, advice.action if advice else ""
+
+
+def _count(
+    told: BlastRadius, past: PastAssessment, said: list[tuple[str, str]], policy: RiskPolicy
+) -> None:
+    (old_level, old_action), (new_level, new_action) = said
+    told.assessments += 1
+    is_claim = past.stored.purpose == Purpose.REFUND_ONLY_CLAIM.value
+    told.claims += is_claim
+    told.reviews_old += is_claim and old_action in _REVIEWED
+    told.reviews_new += is_claim and new_action in _REVIEWED
+    if old_level != new_level:
+        told.levels[old_level, new_level] += 1
+    if old_action != new_action:
+        told.actions[old_action, new_action] += 1
+    if said[0] == said[1]:
+        return
+    told.changed += 1
+    told.changed_overturned += past.overturned
+    stored = past.stored
+    rate = policy.reference_rates.get(stored.amount_currency or "", 0)
+    amount = (stored.amount_minor or 0) * rate // 1_000_000
+    if old_action in _GRANTED and new_action not in _GRANTED:
+        told.held_back_minor += amount
+        loss_rate = policy.reference_rates.get(past.loss_currency or "", 0)
+        told.loss_avoided_minor += past.granted_loss_minor * loss_rate // 1_000_000
+    if new_action in _GRANTED and old_action not in _GRANTED:
+        told.let_through_minor += amount
+
+
+def shadow_disagreements(ledger: Ledger, number: int) -> Counter[tuple[str, str, str, str]]:
+    """Count answers given beside a tried policy: live level and action, tried level and action."""
+    counted: Counter[tuple[str, str, str, str]] = Counter()
+    with begin_read(ledger.database) as connection:
+        for answer, shadow in outcomes.select_shadowed(connection):
+            live, tried = json.loads(answer), json.loads(shadow)
+            if tried["version"] == number:
+                action = (live["advice"] or {"action": ""})["action"]
+                counted[live["level"], action, tried["level"], tried["action"] or ""] += 1
+    return counted
