@@ -1,5 +1,7 @@
 """The server's door: load settings, open the ledger, build the application."""
 
+import gc
+
 from api.app import create_app
 from config.settings import load_environment, read_config
 from ledger.ledger import open_ledger, parse_keys
@@ -10,3 +12,4 @@ profiles = parse_profiles(read_config("jurisdictions.toml"))
 ledger = open_ledger(settings.database_url, parse_keys(**settings.require_keys()), profiles)
 public_url = settings.public_url or ledger.issuer
 application = create_app(ledger, public_url=public_url, body_max_bytes=settings.body_max_bytes)
+gc.freeze()  # what is loaded lives as long as the process: no collection need look at it again

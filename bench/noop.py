@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
 from api.app import OPERATIONS, create_app
@@ -43,3 +44,4 @@ application = create_app(
     body_max_bytes=settings.body_max_bytes,
     operations=(*OPERATIONS, do_nothing),
 )
+gc.freeze()  # as wsgi.py does

@@ -1,4 +1,4 @@
-"""The index as a whole: `graph rebuild`, `graph export`. Neither writes to the ledger."""
+"""The index as a whole: `graph rebuild`, `export`, `rings`. None writes to the ledger."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from cli import clock
 from cli.errors import AskedWrongly
 from cli.opening import open_own_ledger
 
@@ -20,14 +21,15 @@ if TYPE_CHECKING:
 
     from ledger.exporting import Exported
     from ledger.graph.rebuild import StateHash
+    from ledger.graph.ring import Ring
     from ledger.rebuilding import DifferingRow, Rebuilt
 
-_ANALYSIS = {"numpy", "scipy", "pyarrow"}
+_ANALYSIS = {"networkx", "numpy", "scipy", "pyarrow"}
 
 
 @click.group()
 def graph() -> None:
-    """Derive the graph's index again, and export it."""
+    """Derive the graph's index again, export it, find rings in it."""
 
 
 @graph.command("rebuild")
@@ -77,6 +79,50 @@ def export(folder: Path, form: str, out: Path, as_json: bool) -> None:
         return
     counts = ", ".join(f"{number} {name}" for name, number in exported.rows.items())
     click.echo(f"{', '.join(files)}: {counts}")
+
+
+@graph.command("rings")
+@click.option("--persons-min", type=click.IntRange(min=3), default=3, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def rings(folder: Path, persons_min: int, as_json: bool) -> None:
+    """Find groups of confirmed accounts that act as one, with what makes each a ring.
+
+    For an analyst: nothing of it is kept, and nothing feeds a score.
+    """
+    analysing = _load("ledger.analysing")
+    with open_own_ledger(folder, to_write=False) as ledger:
+        found = analysing.find_ledger_rings(ledger, clock.now(), persons_min=persons_min)
+    told = [_render_ring(one) for one in found]
+    if as_json:
+        click.echo(json.dumps(told, indent=2))
+        return
+    for number, one in enumerate(found, 1):
+        shared = ", ".join(f"{part.kind.value} on {part.accounts}" for part in one.shared[:6])
+        click.echo(
+            f"ring {number}: {one.persons} persons, {len(one.members)} accounts, {one.groups} "
+            f"groups, evidence {one.evidence / 1e6:.1f}; {', '.join(one.reasons)}; {shared}"
+        )
+    if not found:
+        click.echo("no ring among the confirmed accounts")
+
+
+def _render_ring(one: Ring) -> dict[str, object]:
+    return {
+        "persons": one.persons,
+        "accounts": [member.account for member in one.members],
+        "platforms": one.platforms,
+        "groups": one.groups,
+        "evidence_micro": one.evidence,
+        "density_per_mille": one.density_per_mille,
+        "core": list(one.core),
+        "core_ties": one.core_ties,
+        "shared": [
+            {"identifier": part.identifier, "kind": part.kind.value, "accounts": part.accounts}
+            for part in one.shared
+        ],
+        "reasons": [reason.value for reason in one.reasons],
+    }
 
 
 def _load(module: str) -> Any:  # noqa: ANN401 - a module

@@ -1,64 +1,64 @@
 """An independent reading of docs/scoring.md: a NetworkX graph of statements, and plain fractions.
 
-It is built from reports and retractions in log order and never sees a table, a posting or the
-policy file: every number stands here a second time. It weighs, links and advises by itself.
+It hears statements in log order and never sees a table, a posting or the policy file: every number
+stands here a second time. It keeps how each case stands and what overrides links, and draws the
+graph of what counts anew whenever it is asked; it weighs, links and advises by itself.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from datetime import date
 from fractions import Fraction
-from functools import cache
+from functools import cache, cached_property
 from itertools import count
 from math import floor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import networkx as nx
 
+from ledger.incident.incident import IncidentReport
+from ledger.incident.statement import Correction, Marking, Recycling, Restitution, Unlinking
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from datetime import date
 
     from ledger.assessing import AssessmentRequest
-    from ledger.identity.identifier import AccountRef, IdentifierClaim
-    from ledger.incident.incident import IncidentReport
+    from ledger.identity.identifier import AccountRef, Identifier, IdentifierClaim
+    from ledger.incident.statement import Statement
+
+    Linked: TypeAlias = list[tuple[AccountRef, dict[str, int]]]  # with n by shared kind
+    Found: TypeAlias = tuple[set[AccountRef], set[AccountRef], set[AccountRef]]
 
 U = 10**6
 EPOCH_ORDINAL = 738_886  # 2024-01-01
-# Strength in per cent, free number, hub cap.
-KINDS: dict[str, tuple[int, int, float]] = {
-    "nid": (95, 1, float("inf")),
-    "pay": (80, 2, 10),
-    "device": (70, 2, 20),
-    "email": (60, 1, 6),
-    "phone": (55, 2, 10),
-    "addr": (15, 4, 50),
+# Strength in per cent, free number, hub cap, and the bindings that verify it.
+KINDS: dict[str, tuple[int, int, float, set[str]]] = {
+    "nid": (95, 1, float("inf"), {"real_name"}),
+    "pay": (80, 2, 10, {"psp"}),
+    "device": (70, 2, 20, {"observed", "otp", "psp", "real_name"}),
+    "email": (60, 1, 6, {"otp"}),
+    "phone": (55, 2, 10, {"otp", "real_name"}),
+    "addr": (15, 4, 50, set()),
 }
-VERIFIED = {
-    "nid": {"real_name"},
-    "pay": {"psp"},
-    "device": {"observed", "otp", "psp", "real_name"},
-    "email": {"otp"},
-    "phone": {"otp", "real_name"},
-    "addr": set(),
-}
-BUCKETS: dict[str, tuple[int, float]] = {
-    "1": (1, 1),
-    "2-4": (2, 4),
-    "5-9": (5, 9),
-    "10-49": (10, 49),
-    "50-499": (50, 499),
-    "500+": (500, float("inf")),
-}
-ORGANISED = {"refund_service_operator", "refund_service_client", "competitor_directed"}
-BREACHES = {"wardrobing", "price_arbitrage", "promo_multi_account"}
-DELIVERIES = {"nonreceipt_false", "missing_item_false"}
+BUCKETS: dict[str, tuple[int, float]] = {"1": (1, 1), "2-4": (2, 4), "5-9": (5, 9)}
+BUCKETS |= {"10-49": (10, 49), "50-499": (50, 499), "500+": (500, float("inf"))}
+# Conducts, half-life, severity; every other is fraud.
+CLASSES = (
+    ({"refund_service_operator", "refund_service_client", "competitor_directed"}, 730, "1.2"),
+    ({"wardrobing", "price_arbitrage", "promo_multi_account"}, 90, "0.3"),
+    ({"nonreceipt_false", "missing_item_false"}, 180, "0.7"),
+)
+WEAKER = {"grant", "require_live_evidence", "proceed"}  # than a proof of identity
+CLAIM = ((250, "require_live_evidence"), (400, "require_return"), (500, "human_review"))
+CHECKOUT = ((250, "require_delivery_proof"), (400, "withhold_instant_refund"))
 FEN = {"CNY": "1", "EUR": "7.8", "GBP": "9.1", "HKD": "0.92", "JPY": "4.9", "USD": "7.2"}
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What a question must be answered with, exactly."""
+    """What a question must be answered with, exactly. `seen`: groups, first and last day."""
 
     score: int
     direct: int
@@ -68,44 +68,54 @@ class Expected:
     groups: dict[str, tuple[int, int]]
     links: list[tuple[str, int, int, int]]
     ignored: list[str]
-    claim: tuple[str, str]
-    checkout: tuple[str, str]
+    advice: tuple[tuple[str, str], ...]
     incidents: int
+    seen: tuple[int, date | None, date | None]
+
+
+@dataclass
+class Case:
+    """One report: its place in the order, what it says now, and what became of it."""
+
+    at: int
+    report: IncidentReport
+    halved: bool = False
+    gone: bool = False  # retracted, or waived by a victim's marker
+
+    @cached_property
+    def weight(self) -> tuple[int, int]:
+        """What it weighs while it is fresh: its half-life in days, and micro-units."""
+        half_life, mass = weigh(self.report)
+        return half_life, 0 if self.gone else int(mass * U) // (2 if self.halved else 1)
 
 
 def weigh(report: IncidentReport) -> tuple[int, Fraction]:
     """Weigh a fresh report: its half-life in days and its mass in incidents."""
     conduct, actor = report.conduct.value, report.actor.value
-    half_life, severity = 365, Fraction(1)
-    if conduct in ORGANISED:
-        half_life, severity = 730, Fraction("1.2")
-    if conduct in BREACHES:
-        half_life, severity = 90, Fraction("0.3")
-    if conduct in DELIVERIES:
-        half_life, severity = 180, Fraction("0.7")
+    found = ((h, severity) for words, h, severity in CLASSES if conduct in words)
+    half_life, severity = next(found, (365, "1"))
     if actor in {"victim", "coerced_or_mule"} or conduct == "account_takeover_refund":
-        severity = Fraction(0)
+        severity = "0"
     confirmed = Fraction("1.5") if report.proof.level.value == "A" else Fraction(1)
     fen = report.amount.minor * Fraction(FEN.get(report.amount.currency, "0"))
     large = Fraction("1.2") if fen >= 300_000 else Fraction(1)
     claims = min(report.series.claims, 3) if report.series else 1
-    return half_life, severity * confirmed * large * claims
+    return half_life, Fraction(severity) * confirmed * large * claims
 
 
 @cache
 def power(r: int, h: int) -> int:
-    """Give round(2^(r/h)·2^32): the p of which (2p−1)^h < 2^(r+33h) < (2p+1)^h, by bisection."""
-    low, high = 1 << 32, 1 << 33
-    while low < high:
-        p = (low + high) // 2
-        low, high = (low, p) if (2 * p + 1) ** h > 1 << (r + 33 * h) else (p + 1, high)
-    return low
+    """Give round(2^(r/h)·2^32): the p of which (2p−1)^h < 2^(r+33h) < (2p+1)^h."""
+    p = round(2 ** (32 + r / h)) - 1  # at most one too low, which integers then decide
+    while (2 * p + 1) ** h <= 1 << (r + 33 * h):
+        p += 1
+    return p
 
 
-def store(weight: Fraction, day: date, h: int) -> int:
+def store(micro: int, day: date, h: int) -> int:
     """Give the mass that a weight of a day is stored as."""
     q, r = divmod(day.toordinal() - EPOCH_ORDINAL, h)
-    return floor(Fraction(int(weight * U) * power(r, h)) * Fraction(2) ** (q - 24))
+    return floor(Fraction(micro * power(r, h)) * Fraction(2) ** (q - 24))
 
 
 def recall(mass: int, today: date, h: int) -> int:
@@ -132,50 +142,89 @@ def share(total: int, parts: list[tuple[int, tuple[int, int]]]) -> list[int]:
 
 
 class Oracle:
-    """A ledger as a graph: accounts and tokens, one edge for each token of each active report."""
+    """A ledger as a graph: accounts and tokens, an edge for each token of each case that counts."""
 
     def __init__(self, platforms: Mapping[str, tuple[int, str]]) -> None:
-        """Know each member's row id and corporate group."""
+        """Know each member's row id and group; `decided` are a group's upheld and overturned."""
         self.platforms = platforms
-        self.graph = nx.MultiGraph()
-        self.counts: dict[str, IncidentReport] = {}
+        self.decided: dict[str, tuple[int, int]] = {}
+        self.cases: dict[tuple[str, str], Case] = {}
+        self.apart: list[tuple[AccountRef, AccountRef]] = []
+        self.recycled: dict[Identifier, dict[str, date]] = defaultdict(dict)
+        self.markers: list[Marking] = []
+        self.since: dict[AccountRef, int] = {}
         self._clock = count(1)
+        self._graph: nx.MultiGraph | None = None
 
-    def report(self, report: IncidentReport) -> None:
-        """Let an active report count."""
-        if weigh(report)[1] == 0:
-            return
-        moment = next(self._clock)
-        self.counts[report.jti] = report
-        if report.account not in self.graph:
-            self.graph.add_node(report.account, since=moment)
-        for one in report.identifiers:
-            token = (one.identifier.kind.value, one.identifier.value)
-            self.graph.add_edge(report.account, token, key=report.jti, at=moment, claim=one)
+    def hear(self, said: Statement) -> None:
+        """Take in one statement, in the order of the log."""
+        if isinstance(said, IncidentReport):
+            self.cases[said.issuer, said.jti] = Case(next(self._clock), said)
+        elif isinstance(said, Unlinking):
+            self.apart.append((said.account, said.other))
+        elif isinstance(said, Recycling):
+            dates, group = self.recycled[said.identifier], self.platforms[said.issuer][1]
+            dates[group] = max(said.recycled_at.date(), dates.get(group, date.min))
+        elif isinstance(said, Marking):
+            self.markers.append(said)
+            for jti in said.incident_jtis:
+                self.change(said.issuer, jti, gone=True)
+        elif isinstance(said, Correction):
+            self.change(said.issuer, said.incident_jti, report=said.report)
+        else:
+            how = "halved" if isinstance(said, Restitution) else "gone"
+            self.change(said.issuer, said.incident_jti, **{how: True})
+        self._graph = None
+        known = [case.report.account for case in self.cases.values() if case.weight[1]]
+        known += [one for pair in self.apart for one in pair]
+        known += [one.account for one in self.markers]
+        self.since = {one: self.since.get(one) or next(self._clock) for one in dict.fromkeys(known)}
 
-    def retract(self, report: IncidentReport) -> None:
-        """Let a report count no more."""
-        if self.counts.pop(report.jti, None) is None:
-            return
-        for one in report.identifiers:
-            token = (one.identifier.kind.value, one.identifier.value)
-            self.graph.remove_edge(report.account, token, key=report.jti)
-        self.graph.remove_nodes_from(list(nx.isolates(self.graph)))
+    def change(self, issuer: str, jti: str, **changes: Any) -> None:
+        """Change how a case stands; its place stays."""
+        self.cases[issuer, jti] = replace(self.cases[issuer, jti], **changes)
+
+    def is_cut(self, claim: IdentifierClaim, report: IncidentReport) -> bool:
+        """Tell whether an identifier went to somebody else after what is reported.
+
+        By the word of the reporter's group, or else by that of two groups.
+        """
+        dates = self.recycled.get(claim.identifier, {})
+        own = dates.get(self.platforms[report.issuer][1], date.min)
+        confirmed = sorted([date.min, date.min, *dates.values()])[-2]
+        return report.conduct_ended_at.date() < max(own, confirmed)
+
+    @property
+    def graph(self) -> nx.MultiGraph:
+        """Accounts with their cases, and tokens. An edge has the place of its report."""
+        if self._graph is None:
+            self._graph = nx.MultiGraph()
+            for case in self.cases.values():
+                if case.weight[1]:
+                    account = case.report.account
+                    self._graph.add_node(account)
+                    self._graph.nodes[account].setdefault("cases", []).append(case)
+                    for one in case.report.identifiers:
+                        if not self.is_cut(one, case.report):
+                            self._graph.add_edge(account, one.identifier, at=case.at, claim=one)
+        return self._graph
+
+    def borne_by(self, accounts: Iterable[AccountRef]) -> list[Case]:
+        """Give the cases that count against accounts."""
+        return [case for one in accounts for case in self.graph.nodes[one]["cases"]]
 
     def evidence(self, account: AccountRef, today: date) -> int:
         """Give the mass that an account bears today."""
-        stored: dict[int, int] = {}
-        for one in self.counts.values():
-            if one.account == account:
-                h, weight = weigh(one)
-                stored[h] = stored.get(h, 0) + store(weight, one.conduct_ended_at.date(), h)
+        stored: dict[int, int] = defaultdict(int)
+        for case in self.borne_by([account]):
+            h, micro = case.weight
+            stored[h] += store(micro, case.report.conduct_ended_at.date(), h)
         return sum(recall(mass, today, h) for h, mass in stored.items())
 
     def judge_token(self, asked: AssessmentRequest, mine: IdentifierClaim) -> int | None:
         """Count the accounts on a token; None where it is a hub."""
-        token = (mine.identifier.kind.value, mine.identifier.value)
-        cap = KINDS[token[0]][2]
-        home = self.platforms[asked.account.iss][1]
+        token, home = mine.identifier, self.platforms[asked.account.iss][1]
+        cap = KINDS[token.kind.value][2]
         seen: dict[str, set[AccountRef]] = {home: {asked.account}}
         latest: dict[str, tuple[int, str]] = {}
         for _, account, edge in self.graph.edges(token, data=True):
@@ -204,9 +253,9 @@ class Oracle:
         shared: dict[AccountRef, dict[str, int]] = {}
         proven: dict[AccountRef, set[str]] = {}
         ignored = []
+        apart = {one for pair in self.apart if asked.account in pair for one in pair}
         for mine in asked.identifiers:
-            kind = mine.identifier.kind.value
-            token = (kind, mine.identifier.value)
+            token, kind = mine.identifier, mine.identifier.kind.value
             if token not in self.graph:
                 if BUCKETS[mine.accounts_here.value][0] > KINDS[kind][2]:
                     ignored.append(kind)  # as the asker itself says
@@ -215,12 +264,12 @@ class Oracle:
             if n is None:
                 ignored.append(kind)
                 continue
-            for other in set(self.graph[token]) - {asked.account}:
+            for other in set(self.graph[token]) - {asked.account} - apart:
                 kinds = shared.setdefault(other, {})
                 kinds[kind] = min(n, kinds.get(kind, n))
                 edges = self.graph.get_edge_data(other, token).values()
                 theirs = max(edges, key=lambda edge: edge["at"])["claim"].binding.value
-                both = {theirs, mine.binding.value} <= VERIFIED[kind]
+                both = {theirs, mine.binding.value} <= KINDS[kind][3]
                 if both and (n <= KINDS[kind][1] or kind == "nid"):
                     proven.setdefault(other, set()).add(kind)
         same = {
@@ -230,25 +279,32 @@ class Oracle:
         }
         own = {asked.account} & set(self.graph)
         sure = own | {other for other in same if "nid" in proven[other]}
-        linked = sorted(set(shared) - same, key=lambda one: self.graph.nodes[one]["since"])
-        return self._conclude(
-            own, same, sure, [(one, shared[one]) for one in linked], ignored, today
-        )
+        others = sorted(set(shared) - same, key=self.since.__getitem__)
+        linked = [(one, shared[one]) for one in others]
+        expected = self._conclude((own, same, sure), linked, ignored, today)
+        marked: set[object] = {asked.account, *(one.identifier for one in asked.identifiers)}
+        for one in self.markers:
+            days = one.begins.date(), one.until.date()
+            if marked & {one.account, *one.identifiers} and days[0] <= today <= days[1]:
+                return protect(expected)
+        return expected
 
     def _sum(self, accounts: Iterable[AccountRef], today: date) -> dict[str, int]:
         masses: dict[str, int] = {}
         for one in accounts:
             group = self.platforms[one.iss][1]
             masses[group] = masses.get(group, 0) + self.evidence(one, today)
-        return {group: 9 * saturate(2 * U, mass) // 10 for group, mass in masses.items()}
+        direct = {}
+        for group, mass in masses.items():
+            upheld, overturned = self.decided.get(group, (0, 0))
+            trusted = U * (18 + upheld) // (20 + upheld + overturned)
+            direct[group] = trusted * saturate(2 * U, mass) // U
+        return {group: weight for group, weight in direct.items() if weight}
 
     def _has_court(self, accounts: set[AccountRef]) -> bool:
-        reports = self.counts.values()
-        return any(one.account in accounts and one.proof.level.value == "A" for one in reports)
+        return any(case.report.proof.level.value == "A" for case in self.borne_by(accounts))
 
-    def _weigh(
-        self, linked: list[tuple[AccountRef, dict[str, int]]], today: date
-    ) -> list[tuple[AccountRef, dict[str, int], int]]:
+    def _weigh(self, linked: Linked, today: date) -> list[tuple[AccountRef, dict[str, int], int]]:
         counted = []
         for other, kinds in linked:
             rest = U
@@ -260,74 +316,56 @@ class Oracle:
                 counted.append((other, kinds, weight))
         return counted
 
-    def _conclude(
-        self,
-        own: set[AccountRef],
-        same: set[AccountRef],
-        sure: set[AccountRef],
-        linked: list[tuple[AccountRef, dict[str, int]]],
-        ignored: list[str],
-        today: date,
-    ) -> Expected:
-        direct = {g: weight for g, weight in self._sum(own | same, today).items() if weight}
-        h_direct = sum(direct.values())
+    def _conclude(self, found: Found, linked: Linked, ignored: list[str], today: date) -> Expected:
+        own, same, sure = found
+        direct, certain = self._sum(own | same, today), self._sum(sure, today)
+        h_direct, h_certain = sum(direct.values()), sum(certain.values())
         counted = self._weigh(linked, today)
         x = sum(weight for _, _, weight in counted)
         sorts = {kind for _, kinds, _ in counted for kind in kinds} - {"addr"}
         h_linked = saturate(U if len(sorts) > 1 else U // 3, x) if x else 0
-        score = 1000 * (h_direct + h_linked) // (U + h_direct + h_linked)
-        lowest = {
-            g: min(
-                self.platforms[one.iss][0] for one in own | same if self.platforms[one.iss][1] == g
-            )
-            for g in direct
-        }
-        parts = [(weight, (lowest[g], 0)) for g, weight in direct.items()]
+        ids = [self.platforms[one.iss] for one in own | same]
+        parts = [(w, (min(n for n, name in ids if name == g), 0)) for g, w in direct.items()]
         parts += [
-            (
-                h_linked * weight // x,
-                (self.platforms[other.iss][0], self.graph.nodes[other]["since"]),
-            )
+            (h_linked * weight // x, (self.platforms[other.iss][0], self.since[other]))
             for other, _, weight in counted
         ]
+        score, *exact = (1000 * h // (U + h) for h in (h_direct + h_linked, h_direct, h_linked))
         points = share(score, parts)
-        certain = {g: weight for g, weight in self._sum(sure, today).items() if weight}
-        exact = 1000 * h_direct // (U + h_direct), 1000 * h_linked // (U + h_linked)
         high = score >= 600 and (len(direct) > 1 or self._has_court(own | same))
-        sum_certain = sum(certain.values())
-        settled = 1000 * sum_certain // (U + sum_certain) >= 600 and (
+        settled = 1000 * h_certain // (U + h_certain) >= 600 and (
             len(certain) > 1 or self._has_court(sure)
         )
-        everyone = own | same | {other for other, _ in linked}
+        basis = "association" if h_linked else "no_record"
+        if h_direct:
+            basis = "same_person" if same else "own_account"
+        seen = [case.report for case in self.borne_by([*own, *same, *(one for one, _ in linked)])]
+        began = [one.series.first_at if one.series else one.conduct_ended_at for one in seen]
         return Expected(
             score=score,
             direct=exact[0],
             linked=exact[1],
             level="HIGH" if high else "MEDIUM" if score >= 250 else "LOW",
-            basis="same_person"
-            if same and h_direct
-            else "own_account"
-            if h_direct
-            else "association"
-            if h_linked
-            else "no_record",
+            basis=basis,
             groups={g: (direct[g], given) for g, given in zip(direct, points, strict=False)},
             links=[
-                (*strongest(kinds), weight, given)
-                for (_, kinds, _), (weight, _), given in zip(
-                    counted, parts[len(direct) :], points[len(direct) :], strict=True
-                )
+                (*strongest(kinds), parts[place][0], points[place])
+                for place, (_, kinds, _) in enumerate(counted, len(direct))
             ],
             ignored=ignored,
-            claim=advise_claim(exact, len(sorts), high=high, settled=settled),
-            checkout=advise_checkout(exact[0]),
-            incidents=sum(1 for one in self.counts.values() if one.account in everyone),
+            advice=advise(exact[0], exact[1], len(sorts), high=high, settled=settled),
+            incidents=len(seen),
+            seen=(
+                len({self.platforms[one.issuer][1] for one in seen}),
+                min((one.date() for one in began), default=None),
+                max((one.conduct_ended_at.date() for one in seen), default=None),
+            ),
         )
 
 
 def strength(kind: str, n: int) -> int:
     """Give s·δ in squared micro-units."""
-    s, free, _ = KINDS[kind]
+    s, free, *_ = KINDS[kind]
     return s * U // 100 * (4 * U // (4 + max(0, n - free)))
 
 
@@ -337,30 +375,26 @@ def strongest(kinds: dict[str, int]) -> tuple[str, int]:
     return best, kinds[best]
 
 
-def advise_claim(
-    exact: tuple[int, int], kinds: int, *, high: bool, settled: bool
-) -> tuple[str, str]:
-    """Advise on a claim from the direct and the linked score."""
-    direct, linked = exact
-    if direct >= 600 and high:
-        if settled:
-            return "decline_refund_only", "confirmed_at_two_groups_or_by_a_court"
-        return "human_review", "same_person_without_nid"
-    for least, action in (
-        (500, "human_review"),
-        (400, "require_return"),
-        (250, "require_live_evidence"),
-    ):
-        if direct >= least:
-            return action, "direct_score"
+def advise(
+    direct: int, linked: int, kinds: int, *, high: bool, settled: bool
+) -> tuple[tuple[str, str], ...]:
+    """Advise on a claim and on a checkout: an action and its rule, the last that fits."""
+    claim, checkout = ("grant", "below_every_threshold"), ("proceed", "below_every_threshold")
     if kinds > 1 and linked >= 150:
-        return "require_live_evidence", "association_by_two_kinds"
-    return "grant", "below_every_threshold"
+        claim = ("require_live_evidence", "association_by_two_kinds")
+    for least, action in CLAIM:
+        claim = (action, "direct_score") if direct >= least else claim
+    if direct >= 600 and high:
+        claim = ("human_review", "same_person_without_nid")
+        if settled:
+            claim = ("decline_refund_only", "confirmed_at_two_groups_or_by_a_court")
+    for least, action in CHECKOUT:
+        checkout = (action, "direct_score") if direct >= least else checkout
+    return claim, checkout
 
 
-def advise_checkout(direct: int) -> tuple[str, str]:
-    """Advise on a checkout from the direct score."""
-    for least, action in ((400, "withhold_instant_refund"), (250, "require_delivery_proof")):
-        if direct >= least:
-            return action, "direct_score"
-    return "proceed", "below_every_threshold"
+def protect(told: Expected) -> Expected:
+    """Ask for a proof of identity, or for what is stronger; no score changes."""
+    proof = ("require_identity_proof", "protective_marker")
+    advice = tuple(proof if one[0] in WEAKER else one for one in told.advice)
+    return replace(told, basis="protected", advice=advice)

@@ -27,7 +27,7 @@ from ledger.errors import (
 )
 from ledger.identity.identifier import AccountRef, Identifier, Kind
 from ledger.incident.incident import Money
-from ledger.incident.taxonomy import Actor, Conduct, MarkerKind
+from ledger.incident.taxonomy import Actor, Conduct
 from ledger.log.leaf import EntryReason, parse_leaf
 from ledger.store import entries, overrides
 from ledger.store.engine import begin_read, begin_write
@@ -308,94 +308,6 @@ def test_nid_is_never_recycled_nor_anything_before_its_time(
     settle(ledger, now)
 
 
-# --- Protective markers ------------------------------------------------------------------------
-
-
-def test_marker_asks_for_proof_of_identity_while_it_lasts_and_changes_no_score(
-    ledger: Ledger, shops: list[Simulator], now: datetime
-) -> None:
-    a, b, _ = shops
-    email = claim(Kind.EMAIL, "marked")
-    a.send(a.marking("them", (email.identifier,), now, kind=MarkerKind.IMPERSONATED), now)
-    told = ask(ledger, b, now, email)
-    assert (told.score, told.basis, told.protected) == (0, "protected", True)
-    answer = b.ask("somebody", (email,), now)
-    assert answer["basis"] == "protected"
-    assert answer["advice"]["action"] == "require_identity_proof"
-    assert a.ask("them", (), now)["basis"] == "protected"
-    late = now + timedelta(days=331)
-    assert b.ask("somebody", (email,), late)["advice"]["action"] == "grant"
-    assert audit(ledger) == ()
-
-
-def test_marker_never_weakens_advice(ledger: Ledger, shops: list[Simulator], now: datetime) -> None:
-    a, b, c = shops
-    for shop in (a, b):
-        for _ in range(3):
-            shop.report("buyer", BUYER, now)
-    a.send(a.marking("them", (PHONE.identifier,), now), now)
-    settle(ledger, now)
-    answer = c.ask("asked", BUYER, now)
-    assert (answer["score"], answer["basis"]) == (680, "protected")
-    assert answer["advice"]["action"] == "human_review"
-
-
-def test_victims_marker_waives_the_incidents_of_the_takeover_and_none_later(
-    ledger: Ledger, shops: list[Simulator], now: datetime
-) -> None:
-    a, b, _ = shops
-    stolen = a.report("buyer", BUYER, now)
-    kept = a.report("buyer", BUYER, now)
-    held = a.send(a.held_incident("buyer", BUYER, now, now + DAY), now)
-    names = (stolen.report.jti, held.report.jti)
-    a.send(a.marking("buyer", (), now, incidents=names), now)
-    assert ask(ledger, b, now).incidents == 1
-    assert activate_due(ledger, now + DAY) == 1
-    a.send(a.correction(stolen.report, now, amount=Money(300_000, "CNY")), now)
-    told = ask(ledger, b, now)
-    assert (told.incidents, told.score) == (1, 374)
-    a.report("buyer", BUYER, now)
-    assert ask(ledger, b, now).score == 473
-    a.retract(stolen, now)
-    a.retract(kept, now)
-    assert ask(ledger, b, now).incidents == 1
-    assert audit(ledger) == ()
-
-
-@pytest.mark.parametrize(
-    ("wrong", "refusal"),
-    [
-        ({"incident_jtis": ("unknown",)}, IncidentNotReported),
-        ({"kind": MarkerKind.IMPERSONATED}, EventRefused),
-        ({"account": "else"}, EventRefused),
-        ({"begins": timedelta(days=1), "until": timedelta(days=2)}, EventRefused),
-        ({"until": timedelta(days=500)}, SchemaViolation),
-        ({"until": timedelta(days=-40)}, SchemaViolation),
-        ({"identifiers": (DEVICE.identifier,)}, SchemaViolation),
-    ],
-)
-def test_marker_that_says_too_much_is_refused(
-    wrong: dict[str, Any],
-    refusal: type[Exception],
-    ledger: Ledger,
-    shops: list[Simulator],
-    now: datetime,
-) -> None:
-    a = shops[0]
-    sent = a.report("buyer", BUYER, now)
-    changes = {
-        name: now + value if isinstance(value, timedelta) else value
-        for name, value in wrong.items()
-    }
-    if "account" in changes:
-        changes["account"] = a.account("else")
-    marking: Any = a.marking("buyer", (), now, incidents=(sent.report.jti,))
-    said = replace(marking, **changes)
-    with pytest.raises(refusal):
-        a.send(said, now)
-    assert ask(ledger, shops[1], now).score == 374
-
-
 # --- Reliability -------------------------------------------------------------------------------
 
 
@@ -411,6 +323,9 @@ def test_reporter_weighs_less_with_each_overturned_report_and_its_whole_group_wi
         overrides.count_decided(connection, 1, (0, 5))
     told = ask(ledger, asker, now)
     assert (before.groups[0].weight, told.groups[0].weight) == (599_999, 479_999)  # 18 / 25
+    late = simulator("shop-d", group="one")  # who shares the record of its group
+    late.report("late", phone_and_device("late"), now)
+    assert ask(ledger, asker, now, *phone_and_device("late")).groups[0].weight == 479_999
     twin.report("else", phone_and_device("else"), now)
     assert ask(ledger, asker, now, *phone_and_device("else")).groups[0].weight == 479_999
     with begin_write(ledger.database) as connection:

@@ -1,6 +1,6 @@
-"""Random small worlds: who reports which conduct about whom, with which identifiers, and how bound.
+"""Random small worlds: who states what about whom, with which identifiers, and how bound.
 
-It draws valid reports and questions and files nothing by itself.
+It draws valid statements and questions and files nothing by itself.
 """
 
 from __future__ import annotations
@@ -14,7 +14,14 @@ from reports import USUAL_BINDINGS, digest
 
 from ledger.identity.identifier import Binding, Bucket, IdentifierClaim, Kind, demo_token
 from ledger.incident.incident import EvidenceItem, IncidentReport, Money, Series
-from ledger.incident.taxonomy import Actor, Conduct, EvidenceKind, EvidenceSource, ProofLevel
+from ledger.incident.taxonomy import (
+    Actor,
+    Conduct,
+    EvidenceKind,
+    EvidenceSource,
+    MarkerKind,
+    ProofLevel,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,9 +29,17 @@ if TYPE_CHECKING:
 
     from simulator import Sent, Simulator
 
+    from ledger.assessing import AssessmentRequest
+    from ledger.incident.statement import Statement
+
 # What makes an item of evidence, beside two independent ones, a finding of this level.
 FINDINGS = {ProofLevel.A: EvidenceKind.DECISION, ProofLevel.C: EvidenceKind.ADMISSION}
 FEW = (Bucket.ONE, Bucket.ONE, Bucket.ONE, Bucket.FEW)
+# How often each kind of statement is drawn, of twenty.
+REPORTS = ("report",)
+CHANGES = ("retraction", "retraction", "correction", "correction", "correction", "restitution")
+OVERRIDES = ("unlinking", "recycling", "recycling", "recycling", "marking", "marking")
+EVERYTHING = REPORTS * 8 + CHANGES + OVERRIDES
 
 
 class World:
@@ -32,7 +47,7 @@ class World:
 
     def __init__(
         self,
-        number: int,
+        number: int | Random,
         platforms: Sequence[Simulator],
         now: datetime,
         *,
@@ -42,16 +57,19 @@ class World:
     ) -> None:
         """Seed a world: its number decides everything that is drawn, its label only names.
 
-        Crowded ones have more accounts on fewer identifiers; in plain ones every identifier is
-        bound as usual and declared on one account.
+        *Shape*: `open` are the reports that weren't retracted, as they were filed. Crowded worlds
+        have more accounts on fewer identifiers; in plain ones every identifier is bound as usual
+        and declared on one account.
         """
-        self.random = Random(number)
+        self.random = number if isinstance(number, Random) else Random(number)
         self.label = label or str(number)
         self.platforms = platforms
         self.now = now
         self.crowded = crowded
         self.plain = plain
         self.sent: list[Sent] = []
+        self.open: list[IncidentReport] = []
+        self._restituted: set[str] = set()
 
     def draw_claims(self, kinds: Sequence[Kind]) -> tuple[IdentifierClaim, ...]:
         """Draw an identifier of each kind, mostly verified and mostly on one account."""
@@ -74,10 +92,14 @@ class World:
             kinds = [Kind.PHONE, Kind.DEVICE, *kinds]
         return kinds if self.random.random() < 0.2 else list(dict.fromkeys(kinds))
 
+    def draw_buyer(self) -> str:
+        """Draw the name of a buyer; each platform has an account of each."""
+        return f"{self.label}-{self.random.randrange(8 if self.crowded else 2)}"
+
     def draw_report(self) -> IncidentReport:
         """Draw a report of some conduct, age, amount, proof and series."""
         platform = self.random.choice(self.platforms)
-        buyer = f"{self.label}-{self.random.randrange(8 if self.crowded else 2)}"
+        buyer = self.draw_buyer()
         honest = platform.incident(buyer, self.draw_claims(self.draw_kinds()), self.now)
         conduct = self.random.choice([*Conduct, *[Conduct.EVIDENCE_FORGED_AI] * 15])
         actor = self.random.choice([Actor.FIRST_PARTY] * 12 + [Actor.COERCED_OR_MULE])
@@ -106,3 +128,67 @@ class World:
     def reporter_of(self, uri: str) -> Simulator:
         """Give the platform of an address."""
         return next(one for one in self.platforms if one.uri == uri)
+
+    def draw_statement(self, kinds: Sequence[str] = EVERYTHING) -> Statement:
+        """Draw what some platform may state now, and remember which reports are open.
+
+        *Shape*: where there is no report to change, a report.
+        """
+        kind = self.random.choice(kinds)
+        if kind in OVERRIDES:
+            return self._draw_override(kind)
+        if kind in REPORTS or not self.open:
+            self.open.append(self.draw_report())
+            return self.open[-1]
+        of = self.random.choice(self.open)
+        reporter = self.reporter_of(of.issuer)
+        if kind == "retraction":
+            self.open.remove(of)
+            return reporter.retraction(of, self.now)
+        if kind == "restitution" and of.jti not in self._restituted:
+            self._restituted.add(of.jti)
+            return reporter.restitution(of, self.now)
+        other = self.draw_report()
+        return reporter.correction(
+            of,
+            self.now,
+            identifiers=other.identifiers,
+            conduct=other.conduct,
+            actor=other.actor,
+            proof=other.proof,
+            conduct_ended_at=other.conduct_ended_at,
+            amount=other.amount,
+            series=other.series,
+        )
+
+    def _draw_override(self, kind: str) -> Statement:
+        platform, buyer = self.random.choice(self.platforms), self.draw_buyer()
+        if kind == "unlinking":
+            other = self.random.choice(self.platforms).account(self.draw_buyer())
+            if other == platform.account(buyer):
+                other = platform.account(f"{self.label}-unknown")
+            said = platform.unlinking(buyer, other, self.now)
+            return replace(said, live_checks=(digest("one holder"), digest("another")))
+        if kind == "recycling":
+            given = self.draw_claims([self.random.choice([*Kind][1:])])[0].identifier
+            age = timedelta(days=self.random.choice([0, 0, 1, 40, 400]))
+            return replace(platform.recycling(given, self.now), recycled_at=self.now - age)
+        named = self.random.sample([Kind.PHONE, Kind.EMAIL, Kind.PAY, Kind.NID], 2)
+        identifiers = tuple(one.identifier for one in self.draw_claims(named))
+        marking = platform.marking(buyer, identifiers[: self.random.randrange(3)], self.now)
+        if self.random.random() < 0.5:
+            until = self.now + timedelta(days=self.random.choice([0, 30, 300]))
+            return replace(marking, kind=MarkerKind.IMPERSONATED, until=until)
+        stolen = tuple(
+            one.jti
+            for one in self.open
+            if one.account == marking.account and one.conduct_ended_at >= marking.begins
+        )
+        return replace(marking, incident_jtis=stolen[: self.random.randrange(3)])
+
+    def draw_question(self) -> tuple[Simulator, AssessmentRequest]:
+        """Draw who asks about whom, a stranger now and then, with which identifiers."""
+        asker = self.random.choice(self.platforms)
+        buyer = f"{self.label}-{self.random.choice(['0', '1', 'unknown'])}"
+        kinds = self.random.sample(list(Kind), self.random.randint(1, 6))
+        return asker, asker.request(buyer, self.draw_claims([*kinds, *kinds[:1]]))

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import networkx as nx
 import numpy as np
-from scipy.sparse import coo_array, triu  # type: ignore[import-untyped]
-from scipy.sparse.csgraph import connected_components  # type: ignore[import-untyped]
+from scipy.sparse import coo_array, triu
+from scipy.sparse.csgraph import connected_components
 
 from ledger.graph.link import ADDR, NID, VERIFIED
 from ledger.graph.posting import UNIT

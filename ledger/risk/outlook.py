@@ -8,17 +8,21 @@ nothing is left to fade.
 from __future__ import annotations
 
 from calendar import monthrange
+from collections import Counter
+from copy import copy
 from datetime import date
+from functools import lru_cache
+from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
+from ledger.graph.link import ADDR
 from ledger.graph.posting import UNIT, decayed_mass
-from ledger.risk.score import UNIX_ORDINAL, is_high, weigh_direct, weigh_links
+from ledger.risk.score import UNIX_ORDINAL, has_finding, saturate, weigh_kinds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ledger.graph.neighbourhood import Bearer, Neighbourhood
-    from ledger.graph.posting import Posting
     from ledger.risk.policy import RiskPolicy
     from ledger.risk.score import RiskScore
 
@@ -41,6 +45,105 @@ class Outlook(NamedTuple):
     links_end: str | None
 
 
+class _Row(NamedTuple):
+    """What fades of one posting, and how many incidents it sums."""
+
+    mass: int
+    half_life: int
+    incidents: int
+
+
+class _Fading:
+    """A neighbourhood with all that time doesn't change worked out once."""
+
+    def __init__(self, neighbourhood: Neighbourhood, policy: RiskPolicy) -> None:
+        """Work out reliabilities and the strengths of links."""
+        own, same = neighbourhood.own, neighbourhood.same_person
+        self.policy = policy
+        self.direct = (own, *same) if own else same
+        self.groups: dict[str, tuple[int, list[_Row]]] = {}
+        for bearer in self.direct:
+            rows = self.groups.setdefault(bearer.group, (_reliability(bearer, policy), []))[1]
+            rows.extend(_rows(bearer, policy))
+        self.links = [
+            (weigh_kinds(bearer, policy)[0], _reliability(bearer, policy), _rows(bearer, policy))
+            for bearer in neighbourhood.associated
+        ]
+        self.kinds = [
+            {kind for kind, _ in bearer.shared if kind != ADDR}
+            for bearer in neighbourhood.associated
+        ]
+
+    def direct_at(self, day: int) -> int:
+        """Give H_D on a day."""
+        return sum([self._borne(rel, rows, day) for rel, rows in self.groups.values()])
+
+    def linked_at(self, day: int) -> int:
+        """Give H_L on a day."""
+        x, kinds = 0, set()
+        for place, (strength, rel, rows) in enumerate(self.links):
+            weight = strength * self._borne(rel, rows, day) // (2 * UNIT)
+            if weight:
+                x += weight
+                kinds |= self.kinds[place]
+        return saturate(UNIT if len(kinds) > 1 else UNIT // 3, x) if x else 0
+
+    def score_at(self, day: int) -> int:
+        """Give the score on a day."""
+        h = self.direct_at(day) + self.linked_at(day)
+        return 1000 * h // (UNIT + h)
+
+    def is_high_at(self, day: int) -> bool:
+        """Tell whether the level is HIGH on a day."""
+        if self.score_at(day) < self.policy.level_high:
+            return False
+        weighing = [rows for rel, rows in self.groups.values() if self._borne(rel, rows, day)]
+        return len(weighing) > 1 or has_finding(self.direct)
+
+    def without(self, gone: Counter[int]) -> _Fading:
+        """Take incidents away: how many of which row, by its place in `all_rows`."""
+        left = copy(self)
+        place = count()
+        left.groups = {
+            name: (rel, [_less(row, gone[next(place)]) for row in rows])
+            for name, (rel, rows) in self.groups.items()
+        }
+        left.links = [
+            (strength, rel, [_less(row, gone[next(place)]) for row in rows])
+            for strength, rel, rows in self.links
+        ]
+        return left
+
+    def all_rows(self) -> list[tuple[bool, _Row]]:
+        """Give every row, and whether it is direct evidence."""
+        direct = [(True, row) for _, rows in self.groups.values() for row in rows]
+        return direct + [(False, row) for _, _, rows in self.links for row in rows]
+
+    def mass_at(self, rows: list[_Row], day: int) -> int:
+        """Give what rows weigh on a day."""
+        epoch = self.policy.epoch_day
+        return sum([decayed_mass(row.mass, day, row.half_life, epoch) for row in rows])
+
+    def _borne(self, reliability: int, rows: list[_Row], day: int) -> int:
+        return reliability * saturate(2 * UNIT, self.mass_at(rows, day)) // UNIT
+
+
+def _reliability(bearer: Bearer, policy: RiskPolicy) -> int:
+    return policy.reliability(bearer.rows[0].upheld, bearer.rows[0].overturned)
+
+
+def _rows(bearer: Bearer, policy: RiskPolicy) -> list[_Row]:
+    return [
+        _Row(row.mass, policy.half_lives[row.half_life], row.incidents)
+        for row in bearer.rows
+        if row.mass
+    ]
+
+
+def _less(row: _Row, number: int) -> _Row:
+    return row._replace(mass=row.mass - row.mass * number // row.incidents) if number else row
+
+
 def foresee(
     neighbourhood: Neighbourhood,
     score: RiskScore,
@@ -51,39 +154,32 @@ def foresee(
     """Foresee how a score fades. *Units*: `day` since 1970-01-01."""
     if score.score == 0:
         return Outlook(None, None, None, None, None)
+    fading = _Fading(neighbourhood, policy)
     month = _month_of(day)
     kept = month + _MONTHS * retention_years
-
-    def total(at: int) -> int:
-        groups = weigh_direct(neighbourhood, policy, at)
-        _, linked, _ = weigh_links(neighbourhood, policy, at)
-        h = sum([weight for _, _, weight in groups]) + linked
-        return 1000 * h // (UNIT + h)
-
-    def high(at: int) -> bool:
-        return total(at) >= policy.level_high and is_high(neighbourhood, policy, at)
-
-    def direct(at: int) -> bool:
-        h = sum([weight for _, _, weight in weigh_direct(neighbourhood, policy, at)])
-        return 1000 * h // (UNIT + h) > 0
-
-    def linked(at: int) -> bool:
-        h = weigh_links(neighbourhood, policy, at)[1]
-        return 1000 * h // (UNIT + h) > 0
-
     below_high = below_medium = overturned = None
     if score.level == "HIGH":
-        below_high = _first_month(high, month, kept)
+        below_high = _first_month(fading.is_high_at, month, kept)
     if score.score >= policy.level_medium:
-        below_medium = _first_month(lambda at: total(at) >= policy.level_medium, month, kept)
-        overturned = _count_overturned(neighbourhood, policy, day)
+        medium = policy.level_medium
+        below_medium = _first_month(lambda at: fading.score_at(at) >= medium, month, kept)
+        overturned = _count_overturned(fading, medium, day)
     return Outlook(
         _text(below_high),
         _text(below_medium),
         overturned,
-        _text(_first_month(direct, month, kept)) if score.groups else None,
-        _text(_first_month(linked, month, kept)) if score.links else None,
+        _text(_first_month(lambda at: _adds(fading.direct_at(at)), month, kept))
+        if score.groups
+        else None,
+        _text(_first_month(lambda at: _adds(fading.linked_at(at)), month, kept))
+        if score.links
+        else None,
     )
+
+
+def _adds(h: int) -> bool:
+    """Tell whether evidence adds a point by itself."""
+    return 1000 * h // (UNIT + h) > 0
 
 
 def _first_month(holds: Callable[[int], bool], month: int, kept: int) -> int:
@@ -100,66 +196,28 @@ def _first_month(holds: Callable[[int], bool], month: int, kept: int) -> int:
     return low
 
 
-def _count_overturned(neighbourhood: Neighbourhood, policy: RiskPolicy, day: int) -> int | None:
+def _count_overturned(fading: _Fading, medium: int, day: int) -> int | None:
     """Count how many incidents, the weightiest first, keep a score from being LOW.
 
     Direct ones weigh more than linked ones; those of one account and half-life are counted as
     equals. None means more than ten.
     """
-    bearers = [neighbourhood.own] if neighbourhood.own else []
-    bearers += neighbourhood.same_person
-    direct = len(bearers)
-    bearers += neighbourhood.associated
+    rows = fading.all_rows()
+    if len(rows) == 1 and rows[0][1].incidents == 1:
+        return 1
     each = sorted(
         (
-            (place < direct, _weight_of(row, policy, day) // row.incidents, place, nth)
-            for place, bearer in enumerate(bearers)
-            for nth, row in enumerate(bearer.rows)
-            if row.incidents
+            (is_direct, fading.mass_at([row], day) // row.incidents, place)
+            for place, (is_direct, row) in enumerate(rows)
             for _ in range(min(row.incidents, _OVERTURNED_MAX))
         ),
         reverse=True,
-    )
-    for number in range(1, min(len(each), _OVERTURNED_MAX) + 1):
-        gone: dict[tuple[int, int], int] = {}
-        for _, _, place, nth in each[:number]:
-            gone[place, nth] = gone.get((place, nth), 0) + 1
-        if _score_without(neighbourhood, bearers, gone, policy, day) < policy.level_medium:
+    )[:_OVERTURNED_MAX]
+    for number in range(1, len(each) + 1):
+        gone = Counter(place for _, _, place in each[:number])
+        if fading.without(gone).score_at(day) < medium:
             return number
     return None
-
-
-def _score_without(
-    neighbourhood: Neighbourhood,
-    bearers: list[Bearer],
-    gone: dict[tuple[int, int], int],
-    policy: RiskPolicy,
-    day: int,
-) -> int:
-    left = [
-        bearer._replace(
-            rows=[_without(row, gone.get((place, nth), 0)) for nth, row in enumerate(bearer.rows)]
-        )
-        for place, bearer in enumerate(bearers)
-    ]
-    first = 1 if neighbourhood.own else 0
-    second = first + len(neighbourhood.same_person)
-    again = neighbourhood._replace(
-        own=left[0] if first else None,
-        same_person=tuple(left[first:second]),
-        associated=tuple(left[second:]),
-    )
-    h = sum([weight for _, _, weight in weigh_direct(again, policy, day)])
-    h += weigh_links(again, policy, day)[1]
-    return 1000 * h // (UNIT + h)
-
-
-def _weight_of(row: Posting, policy: RiskPolicy, day: int) -> int:
-    return decayed_mass(row.mass, day, policy.half_lives[row.half_life], policy.epoch_day)
-
-
-def _without(row: Posting, number: int) -> Posting:
-    return row._replace(mass=row.mass - row.mass * number // row.incidents) if number else row
 
 
 def _month_of(day: int) -> int:
@@ -168,6 +226,7 @@ def _month_of(day: int) -> int:
     return at.year * _MONTHS + at.month - 1
 
 
+@lru_cache(maxsize=1024)
 def _last_day(month: int) -> int:
     year, number = divmod(month, _MONTHS)
     last = date(year, number + 1, monthrange(year, number + 1)[1])

@@ -120,8 +120,8 @@ def score_on_day(neighbourhood: Neighbourhood, policy: RiskPolicy, day: int) -> 
         1000 * h_direct // (UNIT + h_direct),
         1000 * h_linked // (UNIT + h_linked),
         1000 * h_certain // (UNIT + h_certain),
-        _level(score, policy, allowed_high=len(groups) > 1 or _has_finding(direct)),
-        len(sure) > 1 or _has_finding(certain),
+        _level(score, policy, allowed_high=len(groups) > 1 or has_finding(direct)),
+        len(sure) > 1 or has_finding(certain),
         "protected" if protected else _basis(neighbourhood, h_direct, h_linked),
         tuple([GroupPart(*one, points[place]) for place, one in enumerate(groups)]),
         tuple(
@@ -140,14 +140,6 @@ def score_on_day(neighbourhood: Neighbourhood, policy: RiskPolicy, day: int) -> 
     )
 
 
-def weigh_direct(
-    neighbourhood: Neighbourhood, policy: RiskPolicy, day: int
-) -> list[tuple[str, int, int]]:
-    """Give D_g of every group with direct evidence: its name, lowest platform id and weight."""
-    own, same = neighbourhood.own, neighbourhood.same_person
-    return _weigh_groups((own, *same) if own else same, policy, day)
-
-
 def weigh_links(
     neighbourhood: Neighbourhood, policy: RiskPolicy, day: int
 ) -> tuple[list[WeighedLink], int, set[int]]:
@@ -160,13 +152,6 @@ def weigh_links(
     kinds = {kind for one in links for kind, _ in one.bearer.shared if kind != ADDR}
     x = sum([one.weight for one in links])
     return links, saturate(UNIT if len(kinds) > 1 else UNIT // 3, x) if x else 0, kinds
-
-
-def is_high(neighbourhood: Neighbourhood, policy: RiskPolicy, day: int) -> bool:
-    """Tell whether the direct evidence allows HIGH: two groups, or a finding of level A."""
-    own, same = neighbourhood.own, neighbourhood.same_person
-    groups = weigh_direct(neighbourhood, policy, day)
-    return len(groups) > 1 or _has_finding((own, *same) if own else same)
 
 
 def _summarise(bearers: Sequence[Bearer]) -> tuple[int, int, int, int | None, int | None]:
@@ -216,8 +201,8 @@ def _platform_of(weighed: tuple[str, int, int]) -> int:
     return weighed[1]
 
 
-def _weigh_link(bearer: Bearer, policy: RiskPolicy, day: int) -> WeighedLink:
-    """Give X_a = λ·H_D(a) // 2U of one associated account, and its largest s·δ.
+def weigh_kinds(bearer: Bearer, policy: RiskPolicy) -> tuple[int, int, int]:
+    """Give λ over the kinds that an account shares, and the one with the largest s·δ with its n.
 
     The first kind of the table is the strongest on a tie.
     """
@@ -229,13 +214,19 @@ def _weigh_link(bearer: Bearer, policy: RiskPolicy, day: int) -> WeighedLink:
         rest = rest * (UNIT - most // UNIT) // UNIT
         if most > best:
             best, strongest, accounts = most, kind, n
+    return UNIT - rest, strongest, accounts
+
+
+def _weigh_link(bearer: Bearer, policy: RiskPolicy, day: int) -> WeighedLink:
+    """Give X_a = λ·H_D(a) // 2U of one associated account, and its strongest kind."""
+    strength, strongest, accounts = weigh_kinds(bearer, policy)
     row = bearer.rows[0]
     reliability = policy.reliability(row.upheld, row.overturned)
     borne = reliability * saturate(2 * UNIT, _mass(bearer, policy, day)) // UNIT
-    return WeighedLink(bearer, (UNIT - rest) * borne // (2 * UNIT), strongest, accounts)
+    return WeighedLink(bearer, strength * borne // (2 * UNIT), strongest, accounts)
 
 
-def _has_finding(bearers: Sequence[Bearer]) -> bool:
+def has_finding(bearers: Sequence[Bearer]) -> bool:
     """Tell whether a finding of level A is among what these accounts bear."""
     return any(row.level_a for bearer in bearers for row in bearer.rows)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ledger.errors import LedgerCorrupt, PlatformEnrolled, TokenReplayed
@@ -78,8 +78,14 @@ def insert_platform(
 ) -> int:
     """Insert one platform and give its id; `fixed_id` keeps the given one.
 
+    It shares its group's record of upheld and overturned reports from the start.
     *Raises*: PlatformEnrolled where the name is taken.
     """
+    of_group = platform.c.group_name == enrolled.group
+    record = {
+        name: select(func.coalesce(func.max(platform.c[name]), 0)).where(of_group).scalar_subquery()
+        for name in ("upheld", "overturned")
+    }
     values: dict[str, object] = {
         "uri": enrolled.uri,
         "name": enrolled.name,
@@ -91,6 +97,7 @@ def insert_platform(
         "tag_key_wrap": tag_key.wrapped_key,
         "enrolled_at": enrolled_at,
     }
+    values |= record
     if fixed_id:
         values["id"] = enrolled.id
     try:

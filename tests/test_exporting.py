@@ -1,0 +1,309 @@
+"""Exported files hold the same graph as the ledger, read by other libraries, and no key of anybody.
+
+And the commands `graph rebuild` and `graph export`: what they print, how they end, what they need.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
+
+import networkx as nx
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+from exact import settle
+from reports import claim
+from simulator import Simulator, phone_and_device
+from sqlalchemy import create_engine, func, select, text
+
+from cli.errors import AskedWrongly
+from cli.graph import graph
+from cli.opening import open_own_ledger, prepare_sandbox
+from ledger.errors import InvalidInput, LedgerCorrupt
+from ledger.exporting import NODES_MAX, ExportFormat, export_graph
+from ledger.identity.identifier import Bucket, Kind
+from ledger.incident.taxonomy import Conduct
+from ledger.store import tables
+from ledger.store.engine import begin_read, begin_write
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+    from click.testing import Result
+
+    from ledger.exporting import Exported
+    from ledger.ledger import Ledger
+
+EPOCH = date(1970, 1, 1)
+ADDRESS = claim(Kind.ADDR, "of many", here=Bucket.FEW)
+
+
+def export(ledger: Ledger, target: Path, form: ExportFormat) -> Exported:
+    told: list[tuple[int, int]] = []
+    exported = export_graph(ledger, target, form, lambda done, of: told.append((done, of)))
+    assert told[-1][0] == told[-1][1]
+    return exported
+
+
+def fill(ledger: Ledger, now: datetime) -> list[Simulator]:
+    """Report what some accounts of two platforms did, and take one back."""
+    shops = [Simulator(ledger, "shop-a"), Simulator(ledger, "shop-b")]
+    for shop in shops:
+        shop.enrol(now)
+    for number in range(6):
+        tokens = (*phone_and_device(f"person {number // 2}"), ADDRESS)
+        shops[number % 2].report(f"buyer {number}", tokens, now)
+    shops[0].report("buyer 0", phone_and_device("second"), now, conduct=Conduct.WARDROBING)
+    gone = shops[1].report("gone", (*phone_and_device("gone"), ADDRESS), now)
+    settle(ledger, now)
+    shops[1].retract(gone, now)
+    settle(ledger, now)
+    return shops
+
+
+@pytest.fixture
+def shops(ledger: Ledger, now: datetime) -> list[Simulator]:
+    """Give two platforms that reported something."""
+    return fill(ledger, now)
+
+
+def read_stored(ledger: Ledger) -> dict[str, Any]:
+    """Read nodes, links and postings, with lookup keys for names."""
+    with begin_read(ledger.database) as connection:
+        return {
+            table.name: [row._mapping for row in connection.execute(select(table))]
+            for table in (tables.identifier, tables.edge, tables.posting, tables.incident)
+        }
+
+
+def number_rows(stored: dict[str, Any]) -> dict[int, int]:
+    """Give the numbers of an export: the places of rows in the order of their ids."""
+    return {i: place for place, i in enumerate(sorted(row["id"] for row in stored["identifier"]))}
+
+
+# --- The same graph --------------------------------------------------------------------------
+
+
+def test_parquet_holds_every_row_by_numbers(
+    ledger: Ledger, shops: list[Simulator], tmp_path: Path
+) -> None:
+    exported = export(ledger, tmp_path / "out", ExportFormat.PARQUET)
+    assert shops
+    stored = read_stored(ledger)
+    number = number_rows(stored)
+    read = {path.stem: pq.read_table(path).to_pylist() for path in exported.files}
+    assert set(read) == {"accounts", "identifiers", "edges", "postings"}
+    assert {name: len(rows) for name, rows in read.items()} == exported.rows
+    kinds = {number[row["id"]]: row["kind"] for row in stored["identifier"]}
+    assert {row["identifier"]: row["kind"] for row in read["identifiers"]} == {
+        i: kind for i, kind in kinds.items() if kind
+    }
+    accounts = {i for i, kind in kinds.items() if not kind}
+    assert {row["account"] for row in read["accounts"]} == accounts
+    assert len(accounts) == 6
+    for table, name in (("edge", "edges"), ("posting", "postings")):
+        expected = [dict(row) for row in stored[table]]
+        for row in expected:
+            row |= {key: number[row[key]] for key in ("identifier", "account")}
+            row |= {
+                key: EPOCH + timedelta(days=row[key])
+                for key in ("first_day", "last_day")
+                if key in row
+            }
+        assert sorted(map(repr, (sorted(row.items()) for row in expected))) == sorted(
+            map(repr, (sorted(row.items()) for row in read[name]))
+        )
+    borne = {row["account"]: row for row in read["accounts"]}
+    for row in stored["incident"]:
+        if row["account"] is not None:
+            told = borne[number[row["account"]]]
+            assert told["platform"] == row["platform"]
+            assert told["first_day"] <= EPOCH + timedelta(days=row["first_day"])
+            told["count"] -= row["count"]
+    assert {row["count"] for row in borne.values()} == {0}
+
+
+@pytest.mark.parametrize("form", [ExportFormat.GRAPHML, ExportFormat.NODE_LINK])
+def test_drawing_is_read_by_networkx_with_the_same_nodes_and_edges(
+    ledger: Ledger, shops: list[Simulator], tmp_path: Path, form: ExportFormat
+) -> None:
+    path = tmp_path / "graph.out"
+    exported = export(ledger, path, form)
+    assert exported.files == (path,)
+    assert shops
+    if form is ExportFormat.GRAPHML:
+        read = nx.relabel_nodes(nx.read_graphml(path), lambda name: int(name[1:]))
+    else:
+        read = nx.node_link_graph(json.loads(path.read_text("utf-8")))
+    assert not read.is_directed()
+    stored = read_stored(ledger)
+    number = number_rows(stored)
+    kinds = {number[row["id"]]: row["kind"] for row in stored["identifier"]}
+    named = {i: Kind.from_code(kind).value if kind else "account" for i, kind in kinds.items()}
+    assert dict(read.nodes(data="kind")) == named
+    links: dict[frozenset[int], list[Any]] = {}
+    for row in sorted(stored["edge"], key=lambda row: row["event_index"]):
+        links.setdefault(frozenset((number[row["account"]], number[row["identifier"]])), []).append(
+            row
+        )
+    assert {frozenset(ends) for ends in read.edges} == set(links)
+    assert exported.rows == {"nodes": len(named), "edges": len(links)}
+    for one, other, told in read.edges(data=True):
+        rows = links[frozenset((one, other))]
+        assert told["events"] == len(rows)
+        assert told["accounts_here"] == Bucket.from_code(rows[-1]["declared"]).value
+    incidents = sorted(n for _, n in read.nodes(data="incidents") if n)
+    assert incidents == [1, 1, 1, 1, 1, 2]
+    assert nx.is_bipartite(read)
+
+
+@pytest.mark.parametrize("form", ExportFormat)
+def test_no_file_holds_a_lookup_key_a_pseudonym_or_a_statement(
+    ledger: Ledger, shops: list[Simulator], tmp_path: Path, form: ExportFormat
+) -> None:
+    exported = export(ledger, tmp_path / "out", form)
+    held = b"".join(path.read_bytes() for path in exported.files)
+    with begin_read(ledger.database) as connection:
+        keys = [
+            bytes(key) for key in connection.execute(select(tables.identifier.c.token)).scalars()
+        ]
+        incidents = list(connection.execute(select(tables.incident.c.id)).scalars())
+    assert len(keys) > 10
+    tokens = [one.identifier for number in range(3) for one in phone_and_device(f"person {number}")]
+    texts = [*incidents, "buyer", "acct", *(shop.uri for shop in shops), "shop-"]
+    hidden = [*keys, *(one.value for one in tokens), *map(str.encode, texts)]
+    hidden += [key.hex().encode() for key in keys]
+    assert not [one for one in hidden if one in held]
+    for path in exported.files:
+        assert path.stat().st_mode & 0o077 == 0
+        if form is ExportFormat.PARQUET:  # packed as it is, it has no place for bytes or text
+            sorts = {str(one.type) for one in pq.read_schema(path)}
+            assert sorts <= {"int16", "int32", "int64", "date32[day]"}
+
+
+def test_empty_ledger_is_exported_in_every_form(ledger: Ledger, tmp_path: Path) -> None:
+    for form in ExportFormat:
+        exported = export(ledger, tmp_path / form.value, form)
+        assert set(exported.rows.values()) == {0}
+    assert nx.read_graphml(tmp_path / "graphml").number_of_nodes() == 0
+    assert pq.read_table(tmp_path / "parquet" / "accounts.parquet").num_rows == 0
+
+
+def test_large_graph_is_refused_as_a_drawing_and_written_as_parquet(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    many = [{"token": number.to_bytes(32), "kind": 3} for number in range(NODES_MAX + 1)]
+    with begin_write(ledger.database) as connection:
+        connection.execute(tables.identifier.insert(), many)
+    for form in (ExportFormat.GRAPHML, ExportFormat.NODE_LINK):
+        with pytest.raises(InvalidInput):
+            export(ledger, tmp_path / "out", form)
+    assert not list(tmp_path.glob("out*"))
+    exported = export(ledger, tmp_path / "out", ExportFormat.PARQUET)
+    assert exported.rows["identifiers"] == NODES_MAX + 1
+
+
+@pytest.mark.parametrize("form", ExportFormat)
+def test_row_that_refers_to_nothing_is_refused_and_leaves_the_file_before(
+    ledger: Ledger, shops: list[Simulator], tmp_path: Path, form: ExportFormat
+) -> None:
+    target = tmp_path / "out"
+    files = export(ledger, target, form).files
+    before = {path: path.read_bytes() for path in files}
+    assert shops
+    with begin_write(ledger.database) as connection:
+        connection.execute(tables.identifier.delete().where(tables.identifier.c.kind > 2))
+    with pytest.raises(LedgerCorrupt):
+        export(ledger, target, form)
+    assert {path: path.read_bytes() for path in files} == before
+    assert not list(tmp_path.rglob(".*"))
+
+
+def test_second_export_replaces_the_first(
+    ledger: Ledger, shops: list[Simulator], tmp_path: Path, now: datetime
+) -> None:
+    for form in ExportFormat:
+        target = tmp_path / form.value
+        before = export(ledger, target, form)
+        shops[0].report(f"later {form}", phone_and_device(form.value), now)
+        settle(ledger, now)
+        after = export(ledger, target, form)
+        assert sum(after.rows.values()) > sum(before.rows.values())
+        assert after.files == before.files
+
+
+# --- The commands ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path, now: datetime) -> Path:
+    """Give a sandbox with reports in it."""
+    folder = tmp_path / "var"
+    prepare_sandbox(folder)
+    with open_own_ledger(folder, to_write=True) as ledger:
+        fill(ledger, now)
+    return folder
+
+
+def run(folder: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(graph, arguments, obj=folder)
+
+
+def test_rebuild_tells_both_hashes_and_ends_by_whether_they_agree(sandbox: Path) -> None:
+    plain = run(sandbox, "rebuild")
+    assert (plain.exit_code, plain.stderr) == (0, "")
+    told = json.loads(run(sandbox, "rebuild", "--json").stdout)
+    assert told["equal"]
+    assert told["derived"] == told["live"]
+    assert told["live"]["whole"] in plain.stdout
+    assert told["differences"] == []
+    engine = create_engine(f"sqlite:///{sandbox}/ledger.sqlite")
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE posting SET mass = mass + 1 WHERE account = identifier"))
+        posted = connection.execute(
+            select(func.count()).where(tables.posting.c.identifier == tables.posting.c.account)
+        ).scalar_one()
+    engine.dispose()
+    harmed = run(sandbox, "rebuild", "--json")
+    assert (harmed.exit_code, harmed.stderr) == (1, "")
+    again = json.loads(harmed.stdout)
+    assert again["derived"] == told["derived"]
+    assert again["live"] != told["live"]
+    assert again["differing"] == posted == 7
+    assert {tuple(one["fields"]) for one in again["differences"]} == {("mass",)}
+    assert all(one["indexes"] for one in again["differences"])
+    shown = run(sandbox, "rebuild")
+    assert shown.exit_code == 1
+    assert "changed (mass); entries:" in shown.stdout
+
+
+def test_export_writes_what_it_tells(sandbox: Path, tmp_path: Path) -> None:
+    for form in ExportFormat:
+        out = tmp_path / "exported" / form.value
+        out.parent.mkdir(exist_ok=True)
+        told = run(sandbox, "export", "--format", form.value, "--out", str(out), "--json")
+        assert (told.exit_code, told.stderr) == (0, "")
+        exported = json.loads(told.stdout)
+        assert all((tmp_path / path).is_file() for path in exported["files"])
+        assert min(exported["rows"].values()) > 0
+    assert run(sandbox, "export", "--format", "dot", "--out", "x").exit_code == 2
+
+
+@pytest.mark.parametrize("library", ["numpy", "scipy", "pyarrow"])
+def test_command_without_the_extra_says_which_one_it_needs(
+    sandbox: Path, monkeypatch: pytest.MonkeyPatch, library: str
+) -> None:
+    uses = ("rebuild",) if library != "pyarrow" else ("export", "--format", "graphml", "--out", "x")
+    for name in list(sys.modules):
+        if name.partition(".")[0] == library or name.startswith(
+            ("ledger.re", "ledger.exp", "ledger.graph.rebuild", "ledger.store.arrays")
+        ):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, library, None)
+    result = run(sandbox, *uses)
+    assert isinstance(result.exception, AskedWrongly)
+    assert "`analysis`" in str(result.exception)

@@ -1,0 +1,138 @@
+"""Protective markers: a buyer is asked who they are, and nothing else changes for them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from exact import score_exactly, settle
+from kept import audit
+from reports import claim
+from simulator import phone_and_device
+
+from ledger.activating import activate_due
+from ledger.errors import (
+    EventRefused,
+    IncidentNotReported,
+    SchemaViolation,
+)
+from ledger.identity.identifier import Kind
+from ledger.incident.incident import Money
+from ledger.incident.taxonomy import MarkerKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from simulator import Simulator
+
+    from ledger.identity.identifier import IdentifierClaim
+    from ledger.ledger import Ledger
+    from ledger.risk.score import RiskScore
+
+BUYER = phone_and_device("buyer")
+PHONE, DEVICE = BUYER
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def shops(simulator: Callable[..., Simulator]) -> list[Simulator]:
+    """Give three members of three groups."""
+    return [simulator(f"shop-{name}") for name in "abc"]
+
+
+def ask(
+    ledger: Ledger, asker: Simulator, now: datetime, *tokens: IdentifierClaim, buyer: str = "asked"
+) -> RiskScore:
+    settle(ledger, now)
+    return score_exactly(ledger, asker, asker.request(buyer, tokens or BUYER), now)
+
+
+# --- Protective markers ------------------------------------------------------------------------
+
+
+def test_marker_asks_for_proof_of_identity_while_it_lasts_and_changes_no_score(
+    ledger: Ledger, shops: list[Simulator], now: datetime
+) -> None:
+    a, b, _ = shops
+    email = claim(Kind.EMAIL, "marked")
+    a.send(a.marking("them", (email.identifier,), now, kind=MarkerKind.IMPERSONATED), now)
+    told = ask(ledger, b, now, email)
+    assert (told.score, told.basis, told.protected) == (0, "protected", True)
+    answer = b.ask("somebody", (email,), now)
+    assert answer["basis"] == "protected"
+    assert answer["advice"]["action"] == "require_identity_proof"
+    assert a.ask("them", (), now)["basis"] == "protected"
+    late = now + timedelta(days=331)
+    assert b.ask("somebody", (email,), late)["advice"]["action"] == "grant"
+    assert audit(ledger) == ()
+
+
+def test_marker_never_weakens_advice(ledger: Ledger, shops: list[Simulator], now: datetime) -> None:
+    a, b, c = shops
+    for shop in (a, b):
+        for _ in range(3):
+            shop.report("buyer", BUYER, now)
+    a.send(a.marking("them", (PHONE.identifier,), now), now)
+    settle(ledger, now)
+    answer = c.ask("asked", BUYER, now)
+    assert (answer["score"], answer["basis"]) == (680, "protected")
+    assert answer["advice"]["action"] == "human_review"
+
+
+def test_victims_marker_waives_the_incidents_of_the_takeover_and_none_later(
+    ledger: Ledger, shops: list[Simulator], now: datetime
+) -> None:
+    a, b, _ = shops
+    stolen = a.report("buyer", BUYER, now)
+    kept = a.report("buyer", BUYER, now)
+    held = a.send(a.held_incident("buyer", BUYER, now, now + DAY), now)
+    names = (stolen.report.jti, held.report.jti)
+    a.send(a.marking("buyer", (), now, incidents=names), now)
+    assert ask(ledger, b, now).incidents == 1
+    assert activate_due(ledger, now + DAY) == 1
+    a.send(a.correction(stolen.report, now, amount=Money(300_000, "CNY")), now)
+    told = ask(ledger, b, now)
+    assert (told.incidents, told.score) == (1, 374)
+    a.report("buyer", BUYER, now)
+    assert ask(ledger, b, now).score == 473
+    a.retract(stolen, now)
+    a.retract(kept, now)
+    assert ask(ledger, b, now).incidents == 1
+    assert audit(ledger) == ()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "refusal"),
+    [
+        ({"incident_jtis": ("unknown",)}, IncidentNotReported),
+        ({"kind": MarkerKind.IMPERSONATED}, EventRefused),
+        ({"account": "else"}, EventRefused),
+        ({"begins": timedelta(days=1), "until": timedelta(days=2)}, EventRefused),
+        ({"until": timedelta(days=500)}, SchemaViolation),
+        ({"until": timedelta(days=-40)}, SchemaViolation),
+        ({"identifiers": (DEVICE.identifier,)}, SchemaViolation),
+    ],
+)
+def test_marker_that_says_too_much_is_refused(
+    wrong: dict[str, Any],
+    refusal: type[Exception],
+    ledger: Ledger,
+    shops: list[Simulator],
+    now: datetime,
+) -> None:
+    a = shops[0]
+    sent = a.report("buyer", BUYER, now)
+    changes = {
+        name: now + value if isinstance(value, timedelta) else value
+        for name, value in wrong.items()
+    }
+    if "account" in changes:
+        changes["account"] = a.account("else")
+    marking: Any = a.marking("buyer", (), now, incidents=(sent.report.jti,))
+    said = replace(marking, **changes)
+    with pytest.raises(refusal):
+        a.send(said, now)
+    assert ask(ledger, shops[1], now).score == 374
