@@ -34,8 +34,11 @@ MEMBER = {"event", "key", "receipt", "risk", "token"}
 OPERATOR = (
     ("db", "upgrade"),
     ("demo",),
+    ("graph", "rebuild"),
     ("log", "audit"),
     ("platform", "list"),
+    ("policy", "list"),
+    ("risk", "explain", "ra_1"),
     ("serve",),
     ("serve", "--help"),
     ("worker", "--once"),
