@@ -38,7 +38,6 @@ OPERATOR = (
     ("log", "audit"),
     ("platform", "list"),
     ("policy", "list"),
-    ("risk", "explain", "ra_1"),
     ("serve",),
     ("serve", "--help"),
     ("worker", "--once"),
