@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE ?= 1
 
-.PHONY: help demo test serve check bench lock clean
+.PHONY: help demo test serve check soak bench lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -33,6 +33,9 @@ check: .venv/dev ## What CI runs: lint, types, contract, tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+soak: .venv/dev ## Try every invariant on a million random histories
+	PYTHONPATH=.:tests $(BIN)/python tests/soak.py
 
 bench: .venv/dev ## Measure, and print ratios
 	PYTHONPATH=.:tests:bench $(BIN)/python bench/query.py

@@ -26,7 +26,7 @@ from ledger_client.question import render_question
 from ledger_client.receipt import Standing, issuer_of, verify_acknowledgement, verify_standing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
     from ledger.incident.statement import Statement
@@ -139,6 +139,18 @@ class Client:
     def assess_raw(self, body: Mapping[str, object]) -> dict[str, Any]:
         """Ask with a body of one's own making. *Raises*: as `assess`."""
         return self._create("/v1/risk-assessments", body)
+
+    def assess_batch(self, asked: Sequence[Question]) -> list[dict[str, Any]]:
+        """Ask about up to 1,000 buyers at once; give an item each, in the order of the questions.
+
+        *Shape*: `answer`, or `refused` with a code and a detail. *Raises*: as `assess`.
+        """
+        body = {"questions": [render_question(one) for one in asked]}
+        told = _object_of(self._authorized("POST", "/v1/risk-assessments/batch", json=body))
+        answers = told.get("answers")
+        if not isinstance(answers, list) or len(answers) != len(asked):
+            raise InvalidAnswer("The answers aren't those of the questions.")
+        return answers
 
     def record_outcome(self, assessment_id: str, outcome: Mapping[str, object]) -> str:
         """Tell what was done after an answer; give the record's id. *Raises*: as `assess`."""

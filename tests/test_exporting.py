@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ledger.ledger import Ledger
 
 EPOCH = date(1970, 1, 1)
+WHOLE = {"accounts", "identifiers", "edges", "postings"}
 ADDRESS = claim(Kind.ADDR, "of many", here=Bucket.FEW)
 
 
@@ -58,6 +59,8 @@ def fill(ledger: Ledger, now: datetime) -> list[Simulator]:
         tokens = (*phone_and_device(f"person {number // 2}"), ADDRESS)
         shops[number % 2].report(f"buyer {number}", tokens, now)
     shops[0].report("buyer 0", phone_and_device("second"), now, conduct=Conduct.WARDROBING)
+    again = (*phone_and_device("person 0"), claim(Kind.ADDR, "of many", here=Bucket.MANY))
+    shops[0].report("buyer 0", again, now)
     gone = shops[1].report("gone", (*phone_and_device("gone"), ADDRESS), now)
     settle(ledger, now)
     shops[1].retract(gone, now)
@@ -96,7 +99,7 @@ def test_parquet_holds_every_row_by_numbers(
     stored = read_stored(ledger)
     number = number_rows(stored)
     read = {path.stem: pq.read_table(path).to_pylist() for path in exported.files}
-    assert set(read) == {"accounts", "identifiers", "edges", "postings"}
+    assert set(read) == WHOLE
     assert {name: len(rows) for name, rows in read.items()} == exported.rows
     kinds = {number[row["id"]]: row["kind"] for row in stored["identifier"]}
     assert {row["identifier"]: row["kind"] for row in read["identifiers"]} == {
@@ -157,7 +160,7 @@ def test_drawing_is_read_by_networkx_with_the_same_nodes_and_edges(
         assert told["events"] == len(rows)
         assert told["accounts_here"] == Bucket.from_code(rows[-1]["declared"]).value
     incidents = sorted(n for _, n in read.nodes(data="incidents") if n)
-    assert incidents == [1, 1, 1, 1, 1, 2]
+    assert incidents == [1, 1, 1, 1, 1, 3]
     assert nx.is_bipartite(read)
 
 
@@ -221,6 +224,20 @@ def test_row_that_refers_to_nothing_is_refused_and_leaves_the_file_before(
         export(ledger, target, form)
     assert {path: path.read_bytes() for path in files} == before
     assert not list(tmp_path.rglob(".*"))
+
+
+@pytest.mark.parametrize("form", ExportFormat)
+def test_export_that_cannot_be_put_in_its_place_leaves_nothing(
+    ledger: Ledger, shops: list[Simulator], tmp_path: Path, form: ExportFormat
+) -> None:
+    assert shops
+    folder = tmp_path / "here"
+    taken = folder / "edges.parquet" if form is ExportFormat.PARQUET else folder
+    (taken / "taken").mkdir(parents=True)
+    before = set(tmp_path.rglob("*"))
+    with pytest.raises(OSError, match="directory"):
+        export(ledger, folder, form)
+    assert set(tmp_path.rglob("*")) - before <= {folder / f"{name}.parquet" for name in WHOLE}
 
 
 def test_second_export_replaces_the_first(
