@@ -102,7 +102,7 @@ class PortfolioSubject(RequestModel):
 
 
 class PortfolioRequest(RequestModel):
-    """A question about 1,000 accounts or more at once, of whom only the levels are counted."""
+    """A question about 1,000 accounts or more at once: about how many are at which level."""
 
     purpose: Literal["portfolio_statistics"]
     subjects: Annotated[list[PortfolioSubject], Field(max_length=PORTFOLIO_MAX)]

@@ -138,7 +138,7 @@ class BatchAnswer(BaseModel):
 
 
 class PortfolioAnswer(BaseModel):
-    """How many accounts are at each level, rounded down to tens."""
+    """About how many accounts are at each level, in tens."""
 
     id: str
     assessed_at: str
@@ -268,9 +268,10 @@ def create_risk_assessments(ledger: Ledger, call: Call[BatchRequest]) -> Answer:
     errors=(InvalidIdentifier, InvalidIssuer, NotOffered),
 )
 def create_portfolio_statistics(ledger: Ledger, call: Call[PortfolioRequest]) -> Answer:
-    """Count at which level 1,000 of your accounts or more are, in tens.
+    """Count about how many of 1,000 of your accounts or more are at which level.
 
-    No order is needed, and nothing is said of any one account. Who asked is recorded.
+    No order is needed, and nothing is said of any one account: counts are in tens and off by up
+    to ten. Who asked is recorded.
     """
     if len(call.body.subjects) < PORTFOLIO_MIN:
         raise violation("/subjects", "too-few", "Fewer accounts could be told apart.")

@@ -147,9 +147,11 @@ def assess_batch(
 def count_portfolio(
     ledger: Ledger, caller: Caller, requests: Sequence[AssessmentRequest], assessed_at: datetime
 ) -> GivenAnswer:
-    """Count how many of many accounts are at which level, in tens, and record who asked.
+    """Count how many of many accounts are at which level, about, and record who asked.
 
-    Nothing is said of any one of them. *Raises*: as `assess_risk`.
+    Nothing is said of any one of them: each count is off by up to ten, always the same for the
+    same accounts, and floored to tens, so that one more account can't be told by difference.
+    *Raises*: as `assess_risk`.
     """
     _check_asker(ledger, caller, requests)
     questions = [_bind(ledger, request) for request in requests]
@@ -171,7 +173,7 @@ def count_portfolio(
             "id": mint_id("ra_", assessed_at),
             "assessed_at": _text(assessed_at),
             "subjects": len(questions) // _COUNT_STEP * _COUNT_STEP,
-            "levels": {name: n // _COUNT_STEP * _COUNT_STEP for name, n in levels.items()},
+            "levels": _blur(levels, ledger.keys.index_key, questions),
             "policy_version": version,
             "log": {"size": shelf.log_size, "origin": ledger.origin},
         }
@@ -192,6 +194,16 @@ def count_portfolio(
         )
         assessments.insert_assessments(connection, [recorded])
     return GivenAnswer(recorded.id, recorded.answer)
+
+
+def _blur(levels: dict[str, int], key: bytes, questions: Sequence[_Question]) -> dict[str, int]:
+    accounts = b"".join(sorted(one.account for one in questions))
+    blurred = {}
+    for name, number in levels.items():
+        noise = hmac.digest(key, b"portfolio\x00" + name.encode() + b"\x00" + accounts, "sha256")
+        off = int.from_bytes(noise[:8]) % (2 * _COUNT_STEP + 1) - _COUNT_STEP
+        blurred[name] = max(0, number + off) // _COUNT_STEP * _COUNT_STEP
+    return blurred
 
 
 def _check_asker(ledger: Ledger, caller: Caller, requests: Sequence[AssessmentRequest]) -> None:
