@@ -19,7 +19,7 @@ from conftest import BACKENDS, clone_database, founded
 from damage import SQLITE, History, change, damaged
 from exact import settle
 from simulator import Simulator, phone_and_device
-from sqlalchemy import delete, insert, select, text
+from sqlalchemy import delete, insert, select, text, update
 from worlds import World
 
 from ledger.errors import LedgerCorrupt
@@ -80,14 +80,10 @@ def live_on(ledger: Ledger, world: World, now: datetime) -> None:
             reports.remove((platform, sent))
         elif chance < 0.4:
             platform.send(platform.correction(sent.report, now), now)
-        elif chance < 0.5 and (
-            given := [
-                one.identifier
-                for one in sent.report.identifiers
-                if one.identifier.kind is not Kind.NID
-            ]
-        ):
-            platform.send(platform.recycling(given[0], now), now)
+        elif chance < 0.5:
+            given = (one.identifier for one in sent.report.identifiers)
+            for one in [one for one in given if one.kind is not Kind.NID][:1]:
+                platform.send(platform.recycling(one, now), now)
         settle(ledger, now)
         if not reports:
             break
@@ -137,13 +133,11 @@ def test_derived_index_is_the_live_one_in_random_worlds(
         live_on(ledger, World(number, platforms, now, crowded=number % 2 == 0), now)
         rebuilt = rebuild(ledger)
         assert rebuilt.is_equal, rebuilt.differences
-        assert (rebuilt.differing, rebuilt.differences) == (0, ())
         assert rebuilt.live.whole == hash_state(ledger)
         assert rebuilt.postings == len(read_rows(ledger, tables.posting))
         assert rebuilt.multiplicities == len(read_rows(ledger, tables.multiplicity))
         seen.add(rebuilt.live.whole)
     assert len(seen) > WORLDS[backend] * 0.7
-    assert rebuilt.postings > 10 * WORLDS[backend]
 
 
 def test_both_databases_give_the_same_hash_for_the_same_statements(
@@ -229,6 +223,20 @@ def test_changed_source_is_told_as_rows_that_should_be_others(history: History) 
         harmed = rebuild(history.ledger)
     assert not harmed.is_equal
     assert {one.fields for one in harmed.differences} == {("mass",)}
+
+
+def test_index_without_any_source_is_all_unexpected(history: History) -> None:
+    def forget(connection: Connection) -> None:
+        connection.execute(delete(tables.edge))
+        connection.execute(update(tables.incident).values(account=None))
+
+    whole = rebuild(history.ledger)
+    with damaged(history.ledger, forget):
+        left = rebuild(history.ledger)
+    assert left.live == whole.live
+    assert (left.postings, left.multiplicities) == (0, 0)
+    assert left.differing == whole.postings + whole.multiplicities
+    assert {(one.how, one.indexes) for one in left.differences} == {("unexpected", ())}
 
 
 @SQLITE
@@ -385,7 +393,7 @@ def test_mass_beyond_64_bits_is_refused_and_not_wrapped() -> None:
     assert derive_index(few, edges).borne["mass"].tolist() == [2**62]
 
 
-@pytest.mark.parametrize("numbers", [[], [3, 1, 9], [5, 2**61, 8, -4]])
+@pytest.mark.parametrize("numbers", [[], [3, 1, 9], [5, 8, -4], [5, 2**61, 8, -4]])
 def test_row_numbers_have_ranks_and_others_none(numbers: list[int]) -> None:
     ranks = rank_numbers(np.array(numbers, np.int64))
     asked = np.array([*numbers, 2, -1, 2**62, 2**63 - 1], np.int64)
