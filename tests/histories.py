@@ -7,8 +7,9 @@ read by the product's own neighbourhood and score. It knows neither signatures n
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import UTC, date, datetime
 from itertools import count
 from random import Random
@@ -16,14 +17,14 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from exact import POLICY, UNIX_ORDINAL
-from oracle import Expected, Oracle
 from simulator import Simulator
-from worlds import EVERYTHING, World
+from worlds import World, cases_of
 
 from ledger.deriving import Relief, weigh_report
 from ledger.graph.link import Presented
 from ledger.graph.neighbourhood import Evidence, build_neighbourhood
 from ledger.graph.posting import Multiplicity, Posting
+from ledger.identity.identifier import AccountRef, Identifier
 from ledger.incident.incident import IncidentReport
 from ledger.incident.lifecycle import State, next_state
 from ledger.incident.statement import Correction, Marking, Recycling, Restitution, Unlinking
@@ -37,8 +38,10 @@ from ledger.store.overrides import _cut_day
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from oracle import Expected
+
     from ledger.assessing import AssessmentRequest
-    from ledger.identity.identifier import AccountRef, Identifier, IdentifierClaim
+    from ledger.identity.identifier import IdentifierClaim
     from ledger.incident.statement import Change, Statement
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -267,18 +270,19 @@ class MemoryIndex:
             at = (key_of(token), token.kind.code, len(accounts), platform, groups[platform])
             yield Multiplicity(*at, *latest[platform])
 
-    def state(self) -> dict[object, object]:
-        """Give every row, with places in their order and without row ids, to be compared."""
-        places = sorted(place for edges in self.edges.values() for place in edges)
+    def state(self, *, ordered: bool = True) -> dict[object, object]:
+        """Give every row without row ids, places as their order or not at all, to be compared."""
         rows: dict[object, object] = {
             ("posting", account, half_life): borne
             for account, sums in self.sums.items()
             for half_life, borne in sums.items()
         }
+        places = sorted({place for edges in self.edges.values() for place in edges})
         for token, edges in self.edges.items():
             for place, claim in edges.items():
-                rows["edge", token, places.index(place)] = (self.bearers[place], claim)
-        rows["separation"] = frozenset(self.apart)
+                row = ("edge", token, self.bearers[place], claim, ordered and places.index(place))
+                rows[row] = int(str(rows.get(row, 0))) + 1
+        rows["separations"] = frozenset(self.apart)
         rows |= {("recycled", one): dict(days) for one, days in self.recycled.items() if days}
         rows |= {("marker", one): frozenset(days) for one, days in self.marked.items() if days}
         return rows
@@ -347,6 +351,12 @@ def expect(expected: Expected) -> tuple[object, ...]:
     )
 
 
+def without_rows(told: RiskScore) -> RiskScore:
+    """Leave out the row ids of associated accounts, which tell in which order they came."""
+    links = sorted(one._replace(account=0, points=0) for one in told.links)
+    return told._replace(links=tuple(links))
+
+
 def draw_world(tape: bytes, **traits: bool) -> World:
     """Draw a world whose members have no keys."""
     return World(Tape(tape), MEMBERS, NOW, label="w", **traits)
@@ -360,14 +370,30 @@ def tell(statements: Iterable[Statement]) -> MemoryIndex:
     return index
 
 
-def consult(statements: Iterable[Statement]) -> Oracle:
-    """Give the oracle after some statements."""
-    oracle = Oracle(IDS)
-    for one in statements:
-        oracle.hear(one)
-    return oracle
+def reorder(random: Random, statements: Sequence[Statement]) -> list[Statement]:
+    """Put statements into another order; of each case they stay in theirs."""
+    waiting, ordered = list(statements), []
+    while waiting:
+        free = [
+            one
+            for place, one in enumerate(waiting)
+            if not any(cases_of(one) & cases_of(earlier) for earlier in waiting[:place])
+        ]
+        ordered.append(random.choice(free))
+        waiting.remove(ordered[-1])
+    return ordered
 
 
-def draw(world: World, number: int, kinds: Sequence[str] = EVERYTHING) -> list[Statement]:
-    """Draw some statements of a world."""
-    return [world.draw_statement(kinds) for _ in range(number)]
+def rename(value: Any) -> Any:
+    """Give every account and every identifier in a statement or question another name."""
+    if isinstance(value, AccountRef):
+        return AccountRef(value.iss, f"renamed {value.sub[::-1]}")
+    if isinstance(value, Identifier):
+        return replace(value, value=hashlib.sha256(value.value).digest())
+    if isinstance(value, tuple):
+        return tuple(rename(one) for one in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        members = {one.name: getattr(value, one.name) for one in fields(value)}
+        changed = {name: new for name, old in members.items() if (new := rename(old)) is not old}
+        return replace(value, **changed)
+    return value

@@ -7,14 +7,17 @@ a test lie in one ledger, so that a world that leaked into another would show as
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from exact import score_exactly, settle, stored_score
-from histories import describe, expect
+from conftest import clone_database, founded
+from exact import read_index, score_exactly, settle, stored_score
+from histories import describe, expect, without_rows
 from oracle import Oracle, power
-from worlds import World
+from simulator import Simulator
+from worlds import World, remain
 
 from ledger.assessing import assess_risk
 from ledger.graph.posting import powers
@@ -23,16 +26,18 @@ from ledger.store.engine import begin_read, begin_write
 from ledger.store.platforms import select_platforms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
+    from pathlib import Path
 
     from oracle import Expected
-    from simulator import Simulator
 
     from ledger.identity.platform import Caller
-    from ledger.ledger import Ledger
+    from ledger.ledger import Ledger, LedgerKeys
+    from ledger.rights.jurisdiction import JurisdictionProfile
 
 WORLDS = {"sqlite": 300, "postgresql": 100}
+TWIN_WORLDS = {"sqlite": 40, "postgresql": 10}
 QUESTIONS = 3
 DAYS = (0, 0, 30, 365, 1000)
 
@@ -110,6 +115,71 @@ def test_random_ledgers_score_as_the_oracle_says(
         answers += [stage.compare(world, oracle) for _ in range(QUESTIONS)]
     answers += [stage.compare(world, oracle) for world, oracle in filled[::4]]
     assert_worlds_are_rich(answers)
+
+
+def read_ranked(ledger: Ledger) -> list[tuple[object, ...]]:
+    """Read the index with each place in the log as its rank among those that are linked."""
+    rows = read_index(ledger)
+    with begin_read(ledger.database) as connection:
+        rows += [row for _, row in overrides.stream_overrides(connection)]
+    places = sorted({str(row[5]).zfill(9) for row in rows if row[0] == "edge"})
+    column = {"edge": 5, "multiplicity": 6}
+    return sorted(
+        (
+            (*row[:at], places.index(str(row[at]).zfill(9)), *row[at + 1 :])
+            if (at := column.get(str(row[0])))
+            else row
+            for row in rows
+        ),
+        key=repr,
+    )
+
+
+@pytest.fixture
+def twins(
+    backend: str,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    now: datetime,
+    keys: LedgerKeys,
+    profiles: Mapping[str, JurisdictionProfile],
+) -> Iterator[list[list[Simulator]]]:
+    """Give the same members of two ledgers with the same keys."""
+    with ExitStack() as opened:
+        twins = []
+        policy_text = request.getfixturevalue("policy_text")
+        for name in ("lived", "rebuilt"):
+            folder = tmp_path / name
+            folder.mkdir()
+            url = opened.enter_context(clone_database(backend, request, folder))
+            ledger = opened.enter_context(founded(url, keys, profiles, policy_text, now))
+            members = [Simulator(ledger, f"shop-{x}", group=f"{x in 'ac'}") for x in "abcd"]
+            for one in members:
+                one.enrol(now)
+            twins.append(members)
+        yield twins
+
+
+def test_ledger_keeps_what_one_would_that_heard_only_what_remains(
+    backend: str, twins: list[list[Simulator]], now: datetime
+) -> None:
+    lived, rebuilt = twins
+    questions = []
+    for number in range(TWIN_WORLDS[backend]):
+        world = World(number, lived, now, crowded=number % 3 == 0)
+        statements = [world.draw_statement() for _ in range(12)]
+        for members, said in ((lived, statements), (rebuilt, remain(statements))):
+            by_uri = {one.uri: one for one in members}
+            for one in said:
+                by_uri[one.issuer].send(one, now)
+            settle(members[0].ledger, now)
+        questions += [world.draw_question() for _ in range(3)]
+    kept, plain = (members[0].ledger for members in twins)
+    assert read_ranked(kept) == read_ranked(plain)
+    for asker, asked in questions:
+        at = now + timedelta(days=100)
+        told, again = score_exactly(kept, asker, asked, at), score_exactly(plain, asker, asked, at)
+        assert without_rows(told) == without_rows(again)
 
 
 def assert_worlds_are_rich(answers: list[Expected]) -> None:

@@ -14,6 +14,7 @@ from reports import USUAL_BINDINGS, digest
 
 from ledger.identity.identifier import Binding, Bucket, IdentifierClaim, Kind, demo_token
 from ledger.incident.incident import EvidenceItem, IncidentReport, Money, Series
+from ledger.incident.statement import Change, Correction, Marking, Retraction
 from ledger.incident.taxonomy import (
     Actor,
     Conduct,
@@ -24,7 +25,7 @@ from ledger.incident.taxonomy import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from simulator import Sent, Simulator
@@ -192,3 +193,44 @@ class World:
         buyer = f"{self.label}-{self.random.choice(['0', '1', 'unknown'])}"
         kinds = self.random.sample(list(Kind), self.random.randint(1, 6))
         return asker, asker.request(buyer, self.draw_claims([*kinds, *kinds[:1]]))
+
+
+def cases_of(said: Statement) -> set[str]:
+    """Give the jti of each report that a statement is or is about."""
+    if isinstance(said, IncidentReport):
+        return {said.jti}
+    if isinstance(said, Change):
+        return {said.incident_jti}
+    return set(said.incident_jtis) if isinstance(said, Marking) else set()
+
+
+def keep_cases(statements: Iterable[Statement], kept: set[str]) -> list[Statement]:
+    """Leave out all that is said about other cases, as if they had never been reported."""
+    left: list[Statement] = []
+    for one in statements:
+        if isinstance(one, Marking):
+            named = tuple(jti for jti in one.incident_jtis if jti in kept)
+            left.append(replace(one, incident_jtis=named))
+        elif not cases_of(one) or cases_of(one) & kept:
+            left.append(one)
+    return left
+
+
+def remain(statements: Sequence[Statement]) -> list[Statement]:
+    """Give the statements that would have been enough, in the order of the reports.
+
+    What was retracted or waived was never reported, what was corrected was right from the start.
+    """
+    gone: set[str] = set()
+    last: dict[str, IncidentReport] = {}
+    for one in statements:
+        if isinstance(one, Retraction | Marking):
+            gone |= cases_of(one)
+        elif isinstance(one, Correction):
+            last[one.incident_jti] = replace(one.report, jti=one.incident_jti)
+    kept = {jti for one in statements for jti in cases_of(one)} - gone
+    return [
+        last.get(one.jti, one) if isinstance(one, IncidentReport) else one
+        for one in keep_cases(statements, kept)
+        if not isinstance(one, Correction)
+    ]
