@@ -40,6 +40,10 @@ soak: .venv/dev ## Try every invariant on a million random histories
 bench: .venv/dev ## Measure, and print ratios
 	PYTHONPATH=.:tests:bench $(BIN)/python bench/query.py
 	PYTHONPATH=.:tests:bench $(BIN)/python bench/report.py
+	PYTHONPATH=.:tests:bench $(BIN)/python bench/batch.py
+	PYTHONPATH=.:tests:bench $(BIN)/python bench/score.py
+	PYTHONPATH=.:tests:bench $(BIN)/python bench/graph.py
+	PYTHONPATH=.:tests:bench $(BIN)/python bench/justice.py
 
 lock: .venv/dev ## Pin every dependency with its hashes
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
