@@ -117,7 +117,7 @@ def read_claims(
     here = f"{place}/subject/identifiers"
     if len(accounts) != 1:
         raise violation(here, "one-account", "A subject is one account.")
-    if len(set(opaque)) != len(opaque):
+    if len({one.partition(".")[2].partition(".")[2] for one in opaque}) != len(opaque):
         raise violation(here, "repeated", "An identifier is repeated.")
     if set(opaque) != set(bindings):
         raise violation(

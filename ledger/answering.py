@@ -44,7 +44,7 @@ def find_assessment(ledger: Ledger, caller: Caller, assessment_id: str) -> Given
     require_scope(caller, "risk:read")
     with begin_read(ledger.database) as connection:
         found = assessments.find_assessment(connection, caller.platform.id, assessment_id)
-    if found is None:
+    if found is None or not found.account:
         raise UnknownAssessment("No assessment of yours has this id.")
     return GivenAnswer(found.id, found.answer)
 
@@ -58,7 +58,7 @@ def show_merchant(ledger: Ledger, caller: Caller, assessment_id: str) -> dict[st
     require_scope(caller, "risk:read")
     with begin_read(ledger.database) as connection:
         found = assessments.find_assessment(connection, caller.platform.id, assessment_id)
-    if found is None:
+    if found is None or not found.account:
         raise UnknownAssessment("No assessment of yours has this id.")
     answer = json.loads(found.answer)
     advice = answer["advice"] or {"review_window_hours": 0}
@@ -94,7 +94,8 @@ def record_outcome(
         request_hash=outcome.digest,
     )
     with begin_write(ledger.database) as connection:
-        if assessments.find_assessment(connection, new.platform, assessment_id) is None:
+        answered = assessments.find_assessment(connection, new.platform, assessment_id)
+        if answered is None or not answered.account:
             raise UnknownAssessment("No assessment of yours has this id.")
         if outcome.idempotency_key is not None:
             earlier = outcomes.find_repeated_outcome(

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hmac
 import json
+from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from ledger.errors import (
     IdempotencyKeyReused,
+    InvalidInput,
     InvalidIssuer,
     NotOffered,
     OrderConflict,
@@ -29,7 +31,7 @@ from ledger.risk.answer import answer_question
 from ledger.risk.score import day_number, score_on_day
 from ledger.store import assessments, ledgers
 from ledger.store.assessments import GivenAnswer, StoredAssessment
-from ledger.store.engine import begin_write
+from ledger.store.engine import begin_read, begin_write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 
 VALID_FOR = timedelta(minutes=10)
 PORTFOLIO_STATISTICS = "portfolio_statistics"  # a purpose that is about no single buyer
+PORTFOLIO_SHARED_MAX = 3
 _COUNT_STEP = 10
 _CLAIM_BYTES = 35
 _COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -112,7 +115,7 @@ def assess_batch(
     _check_asker(ledger, caller, requests)
     platform = caller.platform
     questions = [_bind(ledger, request) for request in requests]
-    with begin_write(ledger.database) as connection:
+    with begin_read(ledger.database, snapshot=True) as connection:
         shelf = assessments.read_shelf(connection, [one.keys for one in questions])
         version = shelf.policy_version
         if version not in ledger.policies:
@@ -120,9 +123,8 @@ def assess_batch(
         shadow = shelf.shadow_version
         if shadow and shadow not in ledger.shadows:
             learn_shadow(ledger, shadow, ledgers.find_shadow(connection, shadow))
-        new = [
-            _answer(ledger, platform, one, shelf.select(one.keys), assessed_at) for one in questions
-        ]
+    new = [_answer(ledger, platform, one, shelf.select(one.keys), assessed_at) for one in questions]
+    with begin_write(ledger.database) as connection:
         bound = assessments.lock_orders(connection, platform.id, new)
         told: list[GivenAnswer | OrderConflict] = []
         kept, wider = [], {}
@@ -155,25 +157,25 @@ def count_portfolio(
     """
     _check_asker(ledger, caller, requests)
     questions = [_bind(ledger, request) for request in requests]
+    _check_portfolio(questions)
     levels = dict.fromkeys(("LOW", "MEDIUM", "HIGH"), 0)
-    with begin_write(ledger.database) as connection:
+    group = caller.platform.group
+    with begin_read(ledger.database, snapshot=True) as connection:
         shelf = assessments.read_shelf(connection, [one.keys for one in questions])
         version = shelf.policy_version
         if version not in ledger.policies:
             learn_policy(ledger, version, ledgers.find_policy(connection, version))
-        policy, day = ledger.policies[version], day_number(assessed_at.date())
-        for one in questions:
-            found = shelf.select(one.keys)
-            group = caller.platform.group
-            surroundings = build_neighbourhood(
-                one.account, group, one.presented, found, policy.kinds
-            )
-            levels[score_on_day(surroundings, policy, day).level] += 1
+    policy, day = ledger.policies[version], day_number(assessed_at.date())
+    for one in questions:
+        found = shelf.select(one.keys)
+        surroundings = build_neighbourhood(one.account, group, one.presented, found, policy.kinds)
+        levels[score_on_day(surroundings, policy, day).level] += 1
+    with begin_write(ledger.database) as connection:
         counted = {
             "id": mint_id("ra_", assessed_at),
             "assessed_at": _text(assessed_at),
             "subjects": len(questions) // _COUNT_STEP * _COUNT_STEP,
-            "levels": _blur(levels, ledger.keys.index_key, questions),
+            "levels": _blur(levels, ledger.keys.index_key, caller.platform.id, questions),
             "policy_version": version,
             "log": {"size": shelf.log_size, "origin": ledger.origin},
         }
@@ -196,8 +198,23 @@ def count_portfolio(
     return GivenAnswer(recorded.id, recorded.answer)
 
 
-def _blur(levels: dict[str, int], key: bytes, questions: Sequence[_Question]) -> dict[str, int]:
-    accounts = b"".join(sorted(one.account for one in questions))
+def _check_portfolio(questions: Sequence[_Question]) -> None:
+    """Check that a portfolio is one: many accounts, no identifier of which is on many of them.
+
+    Otherwise one buyer's identifiers could be presented a thousand times. *Raises*: InvalidInput.
+    """
+    held = Counter(key for one in questions for key in set(one.keys[1:]))
+    if len({one.account for one in questions}) != len(questions):
+        raise InvalidInput("A portfolio names an account once.")
+    if max(held.values(), default=0) > PORTFOLIO_SHARED_MAX:
+        raise InvalidInput("A portfolio presents an identifier for three accounts at most.")
+
+
+def _blur(
+    levels: dict[str, int], key: bytes, platform: int, questions: Sequence[_Question]
+) -> dict[str, int]:
+    """Put each count off by up to ten, by a key: asking the same again tells nothing more."""
+    accounts = b"%d\x00" % platform + b"".join(sorted(b"".join(one.keys) for one in questions))
     blurred = {}
     for name, number in levels.items():
         noise = hmac.digest(key, b"portfolio\x00" + name.encode() + b"\x00" + accounts, "sha256")

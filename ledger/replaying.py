@@ -13,7 +13,7 @@ from ledger.reproducing import reproduce_neighbourhood
 from ledger.risk.advice import Purpose
 from ledger.risk.answer import answer_question
 from ledger.risk.score import day_number
-from ledger.store import assessments, incidents, ledgers, platforms
+from ledger.store import assessments, entries, ledgers, platforms
 from ledger.store.engine import begin_read
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ def replay_assessment(ledger: Ledger, caller: Caller, assessment_id: str) -> Rep
 def replay(ledger: Ledger, assessment_id: str, platform_id: int | None = None) -> Replayed | None:
     """Compute an answer again, whosever it is where no platform is given.
 
-    *Raises*: InputsErased where it differs, and something that it may rest on is gone since.
+    *Raises*: InputsErased where it differs, and anything was changed or taken back since: then the
+    difference says nothing.
     """
     with begin_read(ledger.database, snapshot=True) as connection:
         stored = assessments.find_assessment(connection, platform_id, assessment_id)
@@ -69,7 +70,7 @@ def replay(ledger: Ledger, assessment_id: str, platform_id: int | None = None) -
         neighbourhood = reproduce_neighbourhood(
             ledger, connection, platform, stored, ledger.policies
         )
-        gone = incidents.count_gone_since(connection, stored.log_size)
+        changed = entries.count_overriding_since(connection, stored.log_size)
     day = day_number(stored.assessed_at.date())
     years = ledger.jurisdiction.retention_years
     purpose = Purpose(stored.purpose)
@@ -79,8 +80,8 @@ def replay(ledger: Ledger, assessment_id: str, platform_id: int | None = None) -
     differing = [name for name, value in again.items() if recorded.get(name) != value]
     if score.score != stored.score:
         differing.append("exact_score")
-    if differing and gone:
-        raise InputsErased("Some of what this answer was derived from is gone since.")
+    if differing and changed:
+        raise InputsErased("Some of what this answer may rest on was changed or taken back since.")
     return Replayed(
         stored.id, stored.assessed_at, stored.log_size, version, recorded, score, tuple(differing)
     )

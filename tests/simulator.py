@@ -328,10 +328,20 @@ def render_question(asked: AssessmentRequest) -> dict[str, object]:
 
 
 def render_portfolio(asked: AssessmentRequest, number: int) -> dict[str, object]:
-    """Render a question about a portfolio: the same account, so many times."""
+    """Render a question about a portfolio: so many accounts without identifiers."""
     body: Any = render_question(asked)
-    one = {"subject": body["subject"], "context": {"bindings": body["context"]["bindings"]}}
-    return {"purpose": "portfolio_statistics", "subjects": [one] * number}
+    account = body["subject"]["identifiers"][0]
+    subjects = [
+        {
+            "subject": {
+                "format": "aliases",
+                "identifiers": [account | {"sub": f"{account['sub']}-{place}"}],
+            },
+            "context": {"bindings": {}},
+        }
+        for place in range(number)
+    ]
+    return {"purpose": "portfolio_statistics", "subjects": subjects}
 
 
 class RemoteSimulator:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,17 @@ from simulator import phone_and_device
 from sqlalchemy import func, select
 from worlds import World
 
+from api.questions import QUESTION, RiskAssessmentRequest, read_question
+from ledger.answering import find_assessment, show_merchant
 from ledger.assessing import assess_batch, assess_risk, count_portfolio
-from ledger.errors import InvalidIdentifier, InvalidIssuer, OrderConflict
+from ledger.errors import (
+    InvalidIdentifier,
+    InvalidInput,
+    InvalidIssuer,
+    OrderConflict,
+    SchemaViolation,
+    UnknownAssessment,
+)
 from ledger.identity.identifier import (
     AccountRef,
     Binding,
@@ -154,3 +164,34 @@ def test_portfolio_counts_levels_about_and_names_nobody(
     }
     assert count(ledger) == (62, 0)
     assert read_index(ledger) == rows
+
+
+def test_portfolio_is_of_many_accounts_that_share_next_to_nothing(
+    ledger: Ledger, simulator: Callable[..., Simulator], now: datetime
+) -> None:
+    asker = simulator("shop-a")
+    caller = asker.caller(now)
+    accounts = [asker.request(str(number), (), order="") for number in range(1000)]
+    phone = phone_and_device("victim")[:1]
+    probing = [replace(one, identifiers=phone) for one in accounts[:4]]
+    for wrong in ([accounts[0]] * 1000, [*probing, *accounts[4:]]):
+        with pytest.raises(InvalidInput):
+            count_portfolio(ledger, caller, wrong, now)
+    assert count(ledger) == (0, 0)
+    counted = count_portfolio(ledger, caller, [*probing[:3], *accounts[3:]], now)
+    with pytest.raises(UnknownAssessment):
+        show_merchant(ledger, caller, counted.id)
+    with pytest.raises(UnknownAssessment):
+        find_assessment(ledger, caller, counted.id)
+    settle(ledger, now)
+
+
+def test_two_texts_of_one_key_are_one_identifier() -> None:
+    body: dict[str, Any] = deepcopy(QUESTION)
+    phone, device = list(body["context"]["bindings"])
+    again = phone.replace("bcl1.0.", "bcl1.1.")
+    body["subject"]["identifiers"][2]["id"] = again
+    body["context"]["bindings"][again] = body["context"]["bindings"].pop(device)
+    asked = RiskAssessmentRequest.model_validate_json(json.dumps(body))
+    with pytest.raises(SchemaViolation):
+        read_question(asked, b"", None)

@@ -94,6 +94,19 @@ def test_replay_says_that_inputs_are_gone_once_they_were_taken_back(
     assert replay_assessment(ledger, b.caller(now), other).differing == ()
 
 
+def test_later_recycling_or_correction_is_no_tampering(
+    ledger: Ledger, simulator: Callable[..., Simulator], now: datetime
+) -> None:
+    a, b = simulator("shop-a"), simulator("shop-b")
+    sent = b.report("one", BUYER, now)
+    settle(ledger, now)
+    relied = assess_risk(ledger, a.caller(now), a.request("asked", BUYER), now).id
+    b.send(b.correction(sent.report, now, identifiers=(claim(Kind.PAY, "other"),)), now)
+    settle(ledger, now)
+    with pytest.raises(InputsErased):
+        replay_assessment(ledger, a.caller(now), relied)
+
+
 def test_replay_names_what_was_changed_in_a_recorded_answer(
     ledger: Ledger, simulator: Callable[..., Simulator], now: datetime
 ) -> None:

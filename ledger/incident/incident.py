@@ -186,7 +186,7 @@ def read_subject(claims: Claims[EventT]) -> tuple[AccountRef, list[str]]:
         raise violation("/sub_id/identifiers", "one_account", "A subject is one account.")
     if accounts[0].iss != claims.iss:
         raise violation("/sub_id/identifiers", "own_account", "The account is the issuer's own.")
-    if len(set(opaque)) != len(opaque):
+    if len({one.partition(".")[2].partition(".")[2] for one in opaque}) != len(opaque):
         raise violation("/sub_id/identifiers", "repeated", "An identifier is repeated.")
     return AccountRef(accounts[0].iss, accounts[0].sub), opaque
 

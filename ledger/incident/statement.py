@@ -199,7 +199,9 @@ def _build_unlinking(claims: Claims[Unlinked], event: Unlinked) -> Unlinking:
     shown = [holders.get(name) for name in ("subject", "other")]
     nids = tuple(parse_identifier(one.nid) for one in shown if one and one.nid)
     checks = tuple(bytes.fromhex(one.live_check) for one in shown if one and one.live_check)
-    different = len(set(nids)) == len(shown) and all(one.kind is Kind.NID for one in nids)
+    different = len({one.value for one in nids}) == len(shown) and all(
+        one.kind is Kind.NID for one in nids
+    )
     if not different and len(set(checks)) != len(shown):
         raise violation(
             f"/events/{UNLINKED}/proofs",

@@ -70,12 +70,13 @@ class Shelf:
 
     def select(self, keys: Sequence[bytes]) -> Evidence:
         """Give what one question's read would have given; its account's own key comes first."""
+        own, keys = keys[0], list(dict.fromkeys(keys))
         return Evidence(
             self.log_size,
             self.policy_version,
             [row for key in keys for row in self.postings.get(key, ())],
             [row for key in keys for row in self.multiplicities.get(key, ())],
-            frozenset(self.separated.get(keys[0], ())),
+            frozenset(self.separated.get(own, ())),
             [row for key in keys for row in self.markers.get(key, ())],
             self.shadow_version,
         )
@@ -256,7 +257,10 @@ def lock_orders(
     cursor = connection.connection.cursor()
     cursor.executemany(
         _BIND_ORDER_FOR[connection.dialect.name],
-        [(platform, one.order_commitment, one.account, one.identifiers) for one in new],
+        [
+            (platform, one.order_commitment, one.account, one.identifiers)
+            for one in sorted(new, key=lambda one: one.order_commitment)  # in one order for all
+        ],
     )
     cursor.close()
     order = assessed_order.c

@@ -232,6 +232,14 @@ def select_bearing(connection: Connection, keys: Sequence[bytes], size: int) -> 
     return [_event(row) for row in connection.execute(statement.order_by(event.c.entry_index))]
 
 
+def count_overriding_since(connection: Connection, size: int) -> int:
+    """Count the entries from a size of the log on that change or take back what was before."""
+    harmless = (Op.INCIDENT_CONFIRMED, Op.ACTIVATED, Op.PLATFORM_CHANGED, Op.POLICY_PUBLISHED)
+    statement = select(func.count()).select_from(event).where(event.c.entry_index >= size)
+    changing = statement.where(event.c.op.not_in([int(op) for op in harmless]))
+    return int(connection.execute(changing).scalar_one())
+
+
 def assign_index(connection: Connection, event_id: int, index: int) -> None:
     """Give an accepted event its index."""
     connection.execute(_ASSIGN, {"row": event_id, "at": index})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from ledger.incident.lifecycle import State
 from ledger.store.tables import event, identifier, incident
@@ -117,13 +117,6 @@ def select_reported(
     named = (event.c.platform == platform) & event.c.jti.in_(jtis)
     ordered = statement.where(named).order_by(incident.c.reported_index)
     return [_incident(row) for row in connection.execute(ordered)]
-
-
-def count_gone_since(connection: Connection, size: int) -> int:
-    """Count incidents reported before a size of the log that count no more, by a later entry."""
-    gone = (incident.c.reported_index < size) & (incident.c.changed_index >= size)
-    statement = select(func.count()).select_from(incident).where(gone, incident.c.account.is_(None))
-    return int(connection.execute(statement).scalar_one())
 
 
 def find_counting(connection: Connection) -> tuple[int, bytes] | None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, func, insert, select, text
+from sqlalchemy import bindparam, func, select, text
 
 from ledger.log.leaf import Op
-from ledger.store.tables import edge, event, incident, marker, platform, recycling, separation
+from ledger.store.tables import edge, event, incident, platform, recycling, separation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -66,7 +66,16 @@ _RECYCLE = text("""
         recycled_day = excluded.recycled_day, event_index = excluded.event_index
     WHERE excluded.recycled_day > recycling.recycled_day
 """)
-_MARK = insert(marker)
+_MARK = text("""
+    INSERT INTO marker (identifier, platform, kind, event_index, first_day, last_day)
+    VALUES (:identifier, :platform, :kind, :event_index, :first_day, :last_day)
+    ON CONFLICT (identifier, platform, kind) DO UPDATE SET
+        event_index = excluded.event_index,
+        first_day = CASE WHEN excluded.first_day < marker.first_day
+                         THEN excluded.first_day ELSE marker.first_day END,
+        last_day = CASE WHEN excluded.last_day > marker.last_day
+                        THEN excluded.last_day ELSE marker.last_day END
+""")
 _RECYCLINGS = (
     select(recycling.c.identifier, platform.c.group_name, recycling.c.recycled_day)
     .join(platform, platform.c.id == recycling.c.platform)
@@ -89,7 +98,8 @@ def insert_override(
     """Write down what overrides links.
 
     *Shape*: `ids` are the row ids of the lookup keys in it. Accounts are separated in both
-    directions; of what a platform says of one identifier the latest date is kept.
+    directions; of what a platform says of one identifier the latest date is kept, and of its
+    markers of one kind the widest time.
     """
     at = {"platform": said.platform, "event_index": said.index}
     if isinstance(said, Separated):
@@ -101,8 +111,7 @@ def insert_override(
         connection.execute(_RECYCLE, told | at)
     else:
         days = {"kind": said.kind, "first_day": said.first_day, "last_day": said.last_day}
-        of_event = {"event_index": said.index} | days
-        connection.execute(_MARK, [{"identifier": ids[key]} | of_event for key in said.keys])
+        connection.execute(_MARK, [{"identifier": ids[key]} | at | days for key in said.keys])
 
 
 def _cut_day(recyclings: Iterable[tuple[str, int]], group: str) -> int:
@@ -197,7 +206,7 @@ _SEPARATIONS = """
                       LEFT JOIN identifier b ON b.id = s.other
 """
 _MARKERS = """
-    SELECT m.event_index, 'marker', t.token, t.kind, m.kind, m.first_day, m.last_day
+    SELECT m.event_index, 'marker', t.token, t.kind, m.platform, m.kind, m.first_day, m.last_day
     FROM marker m LEFT JOIN identifier t ON t.id = m.identifier
 """
 _RECYCLED_ROWS = """

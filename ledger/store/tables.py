@@ -312,11 +312,12 @@ marker = Table(
     "marker",
     METADATA,
     Column("identifier", _RowId, nullable=False),
-    Column("event_index", BigInteger, nullable=False),
+    Column("platform", Integer, nullable=False),
     Column("kind", SmallInteger, nullable=False),
+    Column("event_index", BigInteger, nullable=False),
     Column("first_day", Integer, nullable=False),
     Column("last_day", Integer, nullable=False),
-    PrimaryKeyConstraint("identifier", "event_index"),
+    PrimaryKeyConstraint("identifier", "platform", "kind"),
     sqlite_with_rowid=False,
 )
 

@@ -28,11 +28,12 @@ def upgrade() -> None:
     op.create_table(
         "marker",
         sa.Column("identifier", ROW_ID, nullable=False),
-        sa.Column("event_index", sa.BigInteger(), nullable=False),
+        sa.Column("platform", sa.Integer(), nullable=False),
         sa.Column("kind", sa.SmallInteger(), nullable=False),
+        sa.Column("event_index", sa.BigInteger(), nullable=False),
         sa.Column("first_day", sa.Integer(), nullable=False),
         sa.Column("last_day", sa.Integer(), nullable=False),
-        sa.PrimaryKeyConstraint("identifier", "event_index", name=op.f("pk_marker")),
+        sa.PrimaryKeyConstraint("identifier", "platform", "kind", name=op.f("pk_marker")),
         sqlite_with_rowid=False,
     )
     op.create_table(
