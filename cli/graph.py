@@ -133,7 +133,7 @@ def _load(module: str) -> Any:  # noqa: ANN401 - a module
         if (error.name or "").partition(".")[0] not in _ANALYSIS:
             raise
         raise AskedWrongly(
-            "`bcl graph` needs the extra `analysis`: install buyer-credit-ledger[analysis]."
+            "`bcl graph` needs the extra `analysis`, which `make .venv/dev` sets up."
         ) from error
 
 
