@@ -155,12 +155,15 @@ def add_key(folder: Path, uri: str, jwks: Path) -> None:
     click.echo(json.dumps({"id": uri, "kid": keys[0][0], "state": "active"}))
 
 
-@platform.command("revoke-key")
+@platform.command("revoke-key", context_settings={"ignore_unknown_options": True})
 @click.argument("uri", metavar="URL")
 @click.argument("kid")
 @click.pass_obj
 def withdraw_key(folder: Path, uri: str, kid: str) -> None:
-    """Revoke a key for good: what it signs from now on is refused. The log says so."""
+    """Revoke a key for good: what it signs from now on is refused. The log says so.
+
+    One key id in 64 begins with a hyphen, and is no option.
+    """
     with open_own_ledger(folder, to_write=True) as ledger:
         revoke_key(ledger, uri, kid, clock.now())
     click.echo(json.dumps({"id": uri, "kid": kid, "state": "revoked"}))

@@ -276,6 +276,12 @@ def test_platform_is_enrolled_listed_and_suspended(sandbox: Path, tmp_path: Path
     assert table.stderr == ""
 
 
+def test_key_id_that_begins_with_a_hyphen_is_no_option(sandbox: Path) -> None:
+    refused = run(sandbox, "platform", "revoke-key", SHOP, f"-{'K' * 42}")
+    assert refused.exit_code == 1
+    assert "No such option" not in refused.stderr
+
+
 def test_platform_changes_its_key(sandbox: Path, tmp_path: Path) -> None:
     jwks = tmp_path / "new.jwks"
     jwks.write_text(run("x", "key", "new", str(tmp_path / "new.jwk")).stdout)

@@ -63,7 +63,7 @@ def test_ledger_of_a_real_jurisdiction_takes_blinded_identifiers_and_no_demo_one
     for identifiers in (
         phone_and_device("buyer"),
         [_blinded(0)],
-        [_blinded(1), _blinded(0)],
+        [_blinded(1), *phone_and_device("buyer")],
         [odd],
     ):
         with pytest.raises(InvalidIdentifier):
