@@ -174,10 +174,14 @@ class World:
             given = self.draw_claims([self.random.choice([*Kind][1:])])[0].identifier
             age = timedelta(days=self.random.choice([0, 0, 1, 40, 400]))
             return replace(platform.recycling(given, self.now), recycled_at=self.now - age)
+        if self.open and self.random.random() < 0.7:  # somebody of whom something was reported
+            known = self.random.choice(self.open)
+            platform = self.reporter_of(known.issuer)
+            buyer = known.account.sub.removeprefix("acct-")
         named = self.random.sample([Kind.PHONE, Kind.EMAIL, Kind.PAY, Kind.NID], 2)
         identifiers = tuple(one.identifier for one in self.draw_claims(named))
         marking = platform.marking(buyer, identifiers[: self.random.randrange(3)], self.now)
-        if self.random.random() < 0.5:
+        if self.random.random() < 0.3:
             until = self.now + timedelta(days=self.random.choice([0, 30, 300]))
             return replace(marking, kind=MarkerKind.IMPERSONATED, until=until)
         stolen = tuple(
