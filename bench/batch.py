@@ -9,65 +9,32 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from datetime import UTC, datetime
 
-import httpx
-from ground import (
-    create_secrets,
-    describe_machine,
-    fill,
-    found_ledger,
-    identifiers_of,
-    new_order,
-    open_database,
-    render_environment,
-    run_server,
-)
-from simulator import RemoteSimulator, Simulator, render_question
+from ground import describe_machine, draw_questions, serve_filled
 
 
 def measure(backend: str, accounts: int, batch: int, rounds: int) -> None:
     """Measure one kind of database and print one line."""
-    keys = create_secrets()
-    with open_database(backend) as url, found_ledger(url, keys) as ledger:
-        reporter, asker = Simulator(ledger, "shop-a"), Simulator(ledger, "shop-b")
-        for platform in (reporter, asker):
-            platform.enrol(datetime.now(UTC))
-        fill(reporter, accounts)
-        with (
-            run_server("noop:application", render_environment(url, keys)) as (address, _),
-            httpx.Client(base_url=address, timeout=60) as http,
-        ):
-            remote = RemoteSimulator(asker, http)
-            access = remote.get_access(datetime.now(UTC))
-
-            def draw(number: int) -> list[dict[str, object]]:
-                people = [
-                    (number * batch + place) * 7919 % (2 * accounts) for place in range(batch)
-                ]
-                return [
-                    render_question(asker.request(str(one), identifiers_of(one), order=new_order()))
-                    for one in people
-                ]
-
-            single = together = 0.0
-            for number in range(rounds + 1):
-                few, many = draw(2 * number)[: batch // 5], draw(2 * number + 1)
-                bodies = [json.dumps(one).encode() for one in few]
-                whole = json.dumps({"questions": many}).encode()
-                headers = {**access, "Content-Type": "application/json"}
-                start = time.perf_counter()
-                for body in bodies:
-                    http.post("/v1/risk-assessments", content=body, headers=headers)
-                middle = time.perf_counter()
-                answer = http.post("/v1/risk-assessments/batch", content=whole, headers=headers)
-                end = time.perf_counter()
-                answers = answer.raise_for_status().json()["answers"]
-                if len(answers) != batch or any(one["refused"] for one in answers):
-                    raise AssertionError
-                if number:  # the first round warms up
-                    single += (middle - start) / len(bodies)
-                    together += (end - middle) / batch
+    with serve_filled(backend, accounts) as (asker, http, access, _):
+        headers = {**access, "Content-Type": "application/json"}
+        single = together = 0.0
+        for number in range(rounds + 1):
+            few = draw_questions(asker, accounts, 2 * number * batch, batch // 5)
+            many = draw_questions(asker, accounts, (2 * number + 1) * batch, batch)
+            bodies = [json.dumps(one).encode() for one in few]
+            whole = json.dumps({"questions": many}).encode()
+            start = time.perf_counter()
+            for body in bodies:
+                http.post("/v1/risk-assessments", content=body, headers=headers)
+            middle = time.perf_counter()
+            answer = http.post("/v1/risk-assessments/batch", content=whole, headers=headers)
+            end = time.perf_counter()
+            answers = answer.raise_for_status().json()["answers"]
+            if len(answers) != batch or any(one["refused"] for one in answers):
+                raise AssertionError
+            if number:  # the first round warms up
+                single += (middle - start) / len(bodies)
+                together += (end - middle) / batch
     print(
         f"{backend:<11} batches of {batch}: {rounds / single:6.0f} subjects/s one by one, "
         f"{rounds / together:6.0f} in batches, {single / together:.1f} ×"

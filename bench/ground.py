@@ -17,13 +17,13 @@ import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 from conftest import ROOT, migrate
 from postgres import run_postgres
 from reports import claim
-from simulator import Simulator, create_keys, phone_and_device
+from simulator import RemoteSimulator, Simulator, create_keys, phone_and_device, render_question
 from sqlalchemy import create_engine, text
 
 from config.settings import environment_with
@@ -196,3 +196,34 @@ def describe_machine() -> str:
             model = line.partition(":")[2].strip()
             break
     return f"{model}, {cores} cores, Python {sys.version.split()[0]}"
+
+
+@contextmanager
+def serve_filled(
+    backend: str, accounts: int
+) -> Iterator[tuple[Simulator, httpx.Client, dict[str, str], int]]:
+    """Serve a ledger in which some accounts bear an incident each.
+
+    *Shape*: a member that asks, a client, its access header, and the server's process. The server
+    has the no-op route too.
+    """
+    keys = create_secrets()
+    with open_database(backend) as url, found_ledger(url, keys) as ledger:
+        reporter, asker = Simulator(ledger, "shop-a"), Simulator(ledger, "shop-b")
+        for platform in (reporter, asker):
+            platform.enrol(datetime.now(UTC))
+        fill(reporter, accounts)
+        with (
+            run_server("noop:application", render_environment(url, keys)) as (address, server),
+            httpx.Client(base_url=address, timeout=60) as http,
+        ):
+            yield asker, http, RemoteSimulator(asker, http).get_access(datetime.now(UTC)), server
+
+
+def draw_questions(asker: Simulator, accounts: int, first: int, number: int) -> list[Any]:
+    """Draw questions of orders never asked about, half of them about buyers with records."""
+    people = [place * 7919 % (2 * accounts) for place in range(first, first + number)]
+    return [
+        render_question(asker.request(str(one), identifiers_of(one), order=new_order()))
+        for one in people
+    ]

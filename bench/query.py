@@ -7,62 +7,30 @@ half the questions are about buyers with records. Claim: at most five times the 
 from __future__ import annotations
 
 import argparse
-from datetime import UTC, datetime
 from statistics import median
 
-import httpx
-from ground import (
-    cpu_seconds,
-    create_secrets,
-    describe_machine,
-    fill,
-    find_postgres,
-    found_ledger,
-    identifiers_of,
-    new_order,
-    open_database,
-    render_environment,
-    run_server,
-)
-from simulator import RemoteSimulator, Simulator, render_question
+from ground import cpu_seconds, describe_machine, draw_questions, find_postgres, serve_filled
 
 
 def measure(backend: str, accounts: int, rounds: int, requests: int) -> None:
     """Measure one kind of database and print one line."""
-    keys = create_secrets()
-    with open_database(backend) as url, found_ledger(url, keys) as ledger:
-        reporter, asker = Simulator(ledger, "shop-a"), Simulator(ledger, "shop-b")
-        for platform in (reporter, asker):
-            platform.enrol(datetime.now(UTC))
-        fill(reporter, accounts)
-        with (
-            run_server("noop:application", render_environment(url, keys)) as (address, server),
-            httpx.Client(base_url=address) as http,
-        ):
-            roots = [server, *find_postgres()]
-            remote = RemoteSimulator(asker, http)
-            access = remote.get_access(datetime.now(UTC))
-            asked = nothing = 0.0
-            ratios = []
-            for number in range(rounds + 1):
-                bodies = [
-                    render_question(
-                        asker.request(str(person), identifiers_of(person), order=new_order())
-                    )
-                    for person in range(number * requests, (number + 1) * requests)
-                    for person in ((person * 7919) % (2 * accounts),)
-                ]
-                before = cpu_seconds(roots)
-                for body in bodies:
-                    http.post("/v1/risk-assessments", json=body, headers=access).raise_for_status()
-                between = cpu_seconds(roots)
-                for _ in bodies:
-                    http.get("/v1/nothing", headers=access).raise_for_status()
-                after = cpu_seconds(roots)
-                if number:  # the first round warms up
-                    asked += between - before
-                    nothing += after - between
-                    ratios.append((between - before) / (after - between))
+    with serve_filled(backend, accounts) as (asker, http, access, server):
+        roots = [server, *find_postgres()]
+        asked = nothing = 0.0
+        ratios = []
+        for number in range(rounds + 1):
+            bodies = draw_questions(asker, accounts, number * requests, requests)
+            before = cpu_seconds(roots)
+            for body in bodies:
+                http.post("/v1/risk-assessments", json=body, headers=access).raise_for_status()
+            between = cpu_seconds(roots)
+            for _ in bodies:
+                http.get("/v1/nothing", headers=access).raise_for_status()
+            after = cpu_seconds(roots)
+            if number:  # the first round warms up
+                asked += between - before
+                nothing += after - between
+                ratios.append((between - before) / (after - between))
     total = rounds * requests
     print(
         f"{backend:<11} {accounts:>7} accounts   assessment {asked / total * 1e6:5.0f} µs   "

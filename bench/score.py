@@ -24,20 +24,22 @@ from ground import create_secrets, describe_machine, found_ledger, open_database
 
 from ledger.graph.link import Presented
 from ledger.graph.neighbourhood import build_neighbourhood
-from ledger.graph.posting import decayed_mass
+from ledger.graph.posting import day_number, decayed_mass
 from ledger.risk.reason import explain_score
-from ledger.risk.score import day_number, score_on_day
+from ledger.risk.score import score_on_day
 from ledger.store.assessments import _READ_BY_COUNT, read_evidence
 from ledger.store.engine import begin_read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ledger.graph.neighbourhood import Evidence
     from ledger.ledger import Ledger
 
 QUESTIONS = 4000
 NETWORKX_MAX = 200_000
 _STRANGER = b"an account that bears nothing..."
+_IN_MEMORY = "PRAGMA mmap_size=2000000000"
 _JOIN = """
 SELECT e.identifier, i.account, i.platform, i.half_life, sum(i.mass), min(i.first_day)
 FROM identifier t JOIN edge e ON e.identifier = t.id JOIN incident i ON i.account = e.account
@@ -93,8 +95,8 @@ def measure(accounts: int, *, shared: bool) -> None:
             closing(sqlite3.connect(path)) as bare,
             begin_read(ledger.database) as connection,
         ):
-            for one in (bare, connection.connection.dbapi_connection):
-                one.execute("PRAGMA mmap_size=2000000000")  # type: ignore[union-attr]  # sqlite3's
+            bare.execute(_IN_MEMORY)
+            connection.exec_driver_sql(_IN_MEMORY)
 
             def ask(number: int) -> object:
                 presented = questions[number]
@@ -127,12 +129,12 @@ def measure(accounts: int, *, shared: bool) -> None:
         print(f"   {name:<9} {render(times)}   {middle[name] / middle['bare']:5.2f} × bare")
 
 
-def _conclude(ledger: Ledger, presented: tuple[Presented, ...], evidence: object) -> object:
+def _conclude(ledger: Ledger, presented: tuple[Presented, ...], evidence: Evidence) -> object:
     found = build_neighbourhood(
         _STRANGER,
         "the asker's group",
         presented,
-        evidence,  # type: ignore[arg-type]  # what read_evidence gave
+        evidence,
         ledger.policy.kinds,
     )
     score = score_on_day(found, ledger.policy, day_number(datetime.now(UTC).date()))

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from cli.opening import open_own_ledger
+from cli.progress import show_progress
 from ledger.auditing import audit_ledger
 from ledger.proving import latest_checkpoint
 
@@ -49,11 +49,7 @@ def audit(folder: Path, as_json: bool) -> None:
 
 def run_audit(ledger: Ledger, talk: Console) -> AuditReport:
     """Audit a ledger behind a progress bar."""
-    columns = (TextColumn("auditing"), BarColumn(), MofNCompleteColumn())
-    unseen = not talk.is_terminal
-    with Progress(*columns, console=talk, transient=True, disable=unseen) as progress:
-        bar = progress.add_task("auditing", total=None)
-        return audit_ledger(ledger, lambda done, of: progress.update(bar, completed=done, total=of))
+    return show_progress("auditing", lambda told: audit_ledger(ledger, told), talk)
 
 
 @log.command("checkpoint")

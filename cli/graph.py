@@ -9,16 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from cli import clock
 from cli.errors import AskedWrongly
 from cli.opening import open_own_ledger
+from cli.progress import show_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ledger.exporting import Exported
     from ledger.graph.rebuild import StateHash
     from ledger.graph.ring import Ring
@@ -39,7 +36,7 @@ def rebuild(folder: Path, as_json: bool) -> None:
     """Derive all postings again and compare state hashes; exit 1 where they differ."""
     rebuilding = _load("ledger.rebuilding")
     with open_own_ledger(folder, to_write=False) as ledger:
-        rebuilt: Rebuilt = _show_progress(
+        rebuilt: Rebuilt = show_progress(
             "rebuilding", lambda told: rebuilding.rebuild_index(ledger, told)
         )
     if as_json:
@@ -69,7 +66,7 @@ def export(folder: Path, form: str, out: Path, as_json: bool) -> None:
     """Export accounts, identifiers and edges by numbers, without any lookup key or pseudonym."""
     exporting = _load("ledger.exporting")
     with open_own_ledger(folder, to_write=False) as ledger:
-        exported: Exported = _show_progress(
+        exported: Exported = show_progress(
             "exporting",
             lambda told: exporting.export_graph(ledger, out, exporting.ExportFormat(form), told),
         )
@@ -135,16 +132,6 @@ def _load(module: str) -> Any:  # noqa: ANN401 - a module
         raise AskedWrongly(
             "`bcl graph` needs the extra `analysis`, which `make .venv/dev` sets up."
         ) from error
-
-
-def _show_progress(verb: str, run: Callable[[Callable[[int, int], None]], Any]) -> Any:  # noqa: ANN401 - whatever is run
-    """Run something behind a progress bar."""
-    talk = Console(stderr=True)
-    columns = (TextColumn(verb), BarColumn(), MofNCompleteColumn())
-    unseen = not talk.is_terminal
-    with Progress(*columns, console=talk, transient=True, disable=unseen) as progress:
-        bar = progress.add_task(verb, total=None)
-        return run(lambda done, of: progress.update(bar, completed=done, total=of))
 
 
 def _render(rebuilt: Rebuilt) -> dict[str, object]:

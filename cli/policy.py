@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from cli import clock
 from cli.membership import FILE
 from cli.opening import open_own_ledger
+from cli.progress import show_progress
 from ledger.errors import InvalidInput
 from ledger.governing import (
     backtest_policies,
@@ -118,20 +117,12 @@ def backtest(
 
     OLD and NEW are published versions, or files. Each is taken to have been in force always.
     """
-    talk = Console(stderr=True)
-    columns = (TextColumn("scoring again"), BarColumn(), MofNCompleteColumn())
     with open_own_ledger(folder, to_write=False) as ledger:
-        policies = [_read_policy(ledger, one) for one in (old, new)]
-        unseen = not talk.is_terminal
-        with Progress(*columns, console=talk, transient=True, disable=unseen) as progress:
-            bar = progress.add_task("scoring", total=None)
-            radius = backtest_policies(
-                ledger,
-                policies[0],
-                policies[1],
-                since.replace(tzinfo=UTC),
-                lambda done, of: progress.update(bar, completed=done, total=of),
-            )
+        first, second = (_read_policy(ledger, one) for one in (old, new))
+        began = since.replace(tzinfo=UTC)
+        radius = show_progress(
+            "scoring again", lambda told: backtest_policies(ledger, first, second, began, told)
+        )
     told = _render(radius, minutes_per_review)
     if as_json:
         click.echo(json.dumps(told, indent=2))

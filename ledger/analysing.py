@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ledger.graph.posting import decayed_mass
+from ledger.graph.posting import day_number, decayed_mass
 from ledger.graph.ring import Membership, find_rings
-from ledger.ledger import learn_policy
-from ledger.risk.score import day_number
+from ledger.ledger import learn_policies
 from ledger.store import entries, ledgers, overrides, postings
 from ledger.store.engine import begin_read
 
@@ -26,8 +25,7 @@ def find_ledger_rings(ledger: Ledger, at: datetime, *, persons_min: int) -> tupl
     day = day_number(at.date())
     with begin_read(ledger.database, snapshot=True) as connection:
         version = entries.read_state(connection).policy_version
-        if version not in ledger.policies:
-            learn_policy(ledger, version, ledgers.find_policy(connection, version))
+        learn_policies(ledger, ledgers.select_unknown(connection, version, ledger.policies))
         policy = ledger.policies[version]
         rows = [
             Membership(

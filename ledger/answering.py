@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ledger.identity.platform import Caller
     from ledger.incident.incident import Money
     from ledger.ledger import Ledger
+    from ledger.store.assessments import StoredAssessment
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +45,15 @@ def find_assessment(ledger: Ledger, caller: Caller, assessment_id: str) -> Given
     require_scope(caller, "risk:read")
     with begin_read(ledger.database) as connection:
         found = assessments.find_assessment(connection, caller.platform.id, assessment_id)
+    one = _about_one(found)
+    return GivenAnswer(one.id, one.answer)
+
+
+def _about_one(found: StoredAssessment | None) -> StoredAssessment:
+    """Check that an answer is there and about one buyer; a portfolio's count is no such answer."""
     if found is None or not found.account:
         raise UnknownAssessment("No assessment of yours has this id.")
-    return GivenAnswer(found.id, found.answer)
+    return found
 
 
 def show_merchant(ledger: Ledger, caller: Caller, assessment_id: str) -> dict[str, object]:
@@ -58,12 +65,11 @@ def show_merchant(ledger: Ledger, caller: Caller, assessment_id: str) -> dict[st
     require_scope(caller, "risk:read")
     with begin_read(ledger.database) as connection:
         found = assessments.find_assessment(connection, caller.platform.id, assessment_id)
-    if found is None or not found.account:
-        raise UnknownAssessment("No assessment of yours has this id.")
-    answer = json.loads(found.answer)
+    one = _about_one(found)
+    answer = json.loads(one.answer)
     advice = answer["advice"] or {"review_window_hours": 0}
     return {
-        "assessment": found.id,
+        "assessment": one.id,
         "level": answer["level"],
         "review_window_hours": advice["review_window_hours"],
         "valid_until": answer["valid_until"],
@@ -94,9 +100,7 @@ def record_outcome(
         request_hash=outcome.digest,
     )
     with begin_write(ledger.database) as connection:
-        answered = assessments.find_assessment(connection, new.platform, assessment_id)
-        if answered is None or not answered.account:
-            raise UnknownAssessment("No assessment of yours has this id.")
+        _about_one(assessments.find_assessment(connection, new.platform, assessment_id))
         if outcome.idempotency_key is not None:
             earlier = outcomes.find_repeated_outcome(
                 connection, new.platform, outcome.idempotency_key

@@ -21,14 +21,15 @@ from ledger.errors import (
     NotOffered,
     OrderConflict,
 )
-from ledger.graph.link import Presented
+from ledger.graph.link import Presented, bind_claims, split_claims
 from ledger.graph.neighbourhood import build_neighbourhood
+from ledger.graph.posting import day_number
 from ledger.identity.identifier import account_key, check_epoch, lookup_key
 from ledger.identity.platform import require_scope
-from ledger.ledger import learn_policy, learn_shadow, mint_id
+from ledger.ledger import learn_policies, learn_shadows, mint_id
 from ledger.risk.advice import advise
 from ledger.risk.answer import answer_question
-from ledger.risk.score import day_number, score_on_day
+from ledger.risk.score import score_on_day
 from ledger.store import assessments, ledgers
 from ledger.store.assessments import GivenAnswer, StoredAssessment
 from ledger.store.engine import begin_read, begin_write
@@ -48,7 +49,6 @@ VALID_FOR = timedelta(minutes=10)
 PORTFOLIO_STATISTICS = "portfolio_statistics"  # a purpose that is about no single buyer
 PORTFOLIO_SHARED_MAX = 3
 _COUNT_STEP = 10
-_CLAIM_BYTES = 35
 _COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -88,11 +88,9 @@ def assess_risk(
                 return _repeat(repeated, request)
         evidence = assessments.read_evidence(connection, asked.keys)
         version = evidence.policy_version
-        if version not in ledger.policies:
-            learn_policy(ledger, version, ledgers.find_policy(connection, version))
+        learn_policies(ledger, ledgers.select_unknown(connection, version, ledger.policies))
         shadow = evidence.shadow_version
-        if shadow and shadow not in ledger.shadows:
-            learn_shadow(ledger, shadow, ledgers.find_shadow(connection, shadow))
+        learn_shadows(ledger, ledgers.select_unknown_shadow(connection, shadow, ledger.shadows))
         new = _answer(ledger, platform, asked, evidence, assessed_at)
         is_recorded = assessments.record_first(connection, new)
     if not is_recorded:  # the order was asked about before
@@ -118,11 +116,9 @@ def assess_batch(
     with begin_read(ledger.database, snapshot=True) as connection:
         shelf = assessments.read_shelf(connection, [one.keys for one in questions])
         version = shelf.policy_version
-        if version not in ledger.policies:
-            learn_policy(ledger, version, ledgers.find_policy(connection, version))
+        learn_policies(ledger, ledgers.select_unknown(connection, version, ledger.policies))
         shadow = shelf.shadow_version
-        if shadow and shadow not in ledger.shadows:
-            learn_shadow(ledger, shadow, ledgers.find_shadow(connection, shadow))
+        learn_shadows(ledger, ledgers.select_unknown_shadow(connection, shadow, ledger.shadows))
     new = [_answer(ledger, platform, one, shelf.select(one.keys), assessed_at) for one in questions]
     with begin_write(ledger.database) as connection:
         bound = assessments.lock_orders(connection, platform.id, new)
@@ -163,8 +159,7 @@ def count_portfolio(
     with begin_read(ledger.database, snapshot=True) as connection:
         shelf = assessments.read_shelf(connection, [one.keys for one in questions])
         version = shelf.policy_version
-        if version not in ledger.policies:
-            learn_policy(ledger, version, ledgers.find_policy(connection, version))
+        learn_policies(ledger, ledgers.select_unknown(connection, version, ledger.policies))
     policy, day = ledger.policies[version], day_number(assessed_at.date())
     for one in questions:
         found = shelf.select(one.keys)
@@ -287,7 +282,7 @@ def _answer(
         purpose=request.purpose.value,
         order_commitment=request.order_commitment,
         account=asked.account,
-        identifiers=b"".join(sorted(map(_bind_claim, asked.presented))),
+        identifiers=bind_claims(asked.presented),
         log_size=evidence.log_size,
         policy_version=policy.version,
         score=score.score,
@@ -323,21 +318,8 @@ def check_order(bound: tuple[bytes, bytes], account: bytes, identifiers: bytes) 
     """
     if bound[0] != account:
         raise OrderConflict("The order commitment is bound to another account.")
-    if not _split(bound[1]) <= _split(identifiers):
+    if not set(split_claims(bound[1])) <= set(split_claims(identifiers)):
         raise OrderConflict("The order commitment is bound to another identifier set.")
-
-
-def _bind_claim(one: Presented) -> bytes:
-    """Give what an order is bound to: an identifier, its kind, its binding, on how many accounts.
-
-    If these could change from question to question, each identifier's own points would show.
-    """
-    return one.key + bytes([one.kind, one.binding, one.bucket])
-
-
-def _split(identifiers: bytes) -> set[bytes]:
-    starts = range(0, len(identifiers), _CLAIM_BYTES)
-    return {identifiers[start : start + _CLAIM_BYTES] for start in starts}
 
 
 def _text(instant: datetime) -> str:

@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, TypeAlias
 
 from ledger.errors import LedgerCorrupt
-from ledger.graph.posting import forward_mass
+from ledger.graph.posting import day_number, forward_mass
 from ledger.identity.identifier import account_key, lookup_key
 from ledger.identity.token import payload_of
 from ledger.incident.incident import IncidentReport
@@ -27,7 +27,6 @@ from ledger.incident.statement import (
 from ledger.incident.taxonomy import ProofLevel
 from ledger.log.leaf import NO_REF, EntryReason, Op
 from ledger.privacy.sealing import unseal
-from ledger.risk.score import day_number
 from ledger.store.incidents import StoredIncident
 from ledger.store.overrides import Mark, Recycled, Separated
 from ledger.store.postings import TokenClaim

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ledger.errors import UnknownIncident
 from ledger.graph.ego import EgoNetwork, build_ego
 from ledger.identity.platform import require_scope
+from ledger.judging import own_report
 from ledger.store import entries, incidents, postings
 from ledger.store.engine import begin_read
 
@@ -23,8 +23,7 @@ def explore_incident(ledger: Ledger, caller: Caller, incident_id: str) -> EgoNet
     require_scope(caller, "incidents:read")
     with begin_read(ledger.database, snapshot=True) as connection:
         history = entries.select_incident_events(connection, incident_id)
-        if not history or history[0].platform != caller.platform.id:
-            raise UnknownIncident("No incident of yours has this id.")
+        own_report(caller, history)
         known = incidents.find_incident(connection, incident_id)
         if known is None or known.account is None:
             return EgoNetwork((), (), (), truncated=False)

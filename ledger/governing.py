@@ -13,28 +13,30 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ledger.errors import InputsErased, InvalidInput, LedgerCorrupt, UnknownPolicy
-from ledger.ledger import learn_policy
+from ledger.errors import InputsErased, InvalidInput, UnknownPolicy
+from ledger.graph.posting import day_number
+from ledger.ledger import learn_policies
 from ledger.log.leaf import Op
 from ledger.reproducing import reproduce_neighbourhood
-from ledger.risk.advice import Purpose, advise
+from ledger.risk.advice import GRANTED, Purpose, advise
 from ledger.risk.policy import check_successor, parse_policy
-from ledger.risk.score import day_number, score_on_day
+from ledger.risk.score import score_on_day
 from ledger.sequencing import draft_own_statement, publish_checkpoint, sequence_pending
 from ledger.store import entries, ledgers, outcomes, platforms
 from ledger.store.engine import begin_read, begin_write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
+    from ledger.identity.platform import Platform
     from ledger.ledger import Ledger
     from ledger.risk.policy import RiskPolicy
+    from ledger.store.assessments import StoredAssessment
     from ledger.store.engine import Connection
     from ledger.store.outcomes import PastAssessment
 
 _REVIEWED = frozenset({"human_review", "decline_refund_only"})
-_GRANTED = frozenset({"grant", "proceed"})
 
 
 def publish_policy(ledger: Ledger, policy_text: str, at: datetime) -> int:
@@ -45,11 +47,10 @@ def publish_policy(ledger: Ledger, policy_text: str, at: datetime) -> int:
     policy = parse_policy(policy_text)
     with begin_write(ledger.database) as connection:
         live = entries.read_state(connection, lock=True).policy_version
-        newest, _ = ledgers.read_versions(connection)
+        newest = ledgers.read_newest(connection)
         if policy.version != newest + 1:
             raise InvalidInput(f"The next policy has version {newest + 1}.")
-        if live not in ledger.policies:
-            learn_policy(ledger, live, ledgers.find_policy(connection, live))
+        learn_policies(ledger, ledgers.select_unknown(connection, live, ledger.policies))
         check_successor(ledger.policies[live], policy)
         ledgers.insert_policy(connection, policy.version, policy_text, at)
         members = {"version": policy.version, "policy": policy_text}
@@ -75,10 +76,9 @@ def try_policy(ledger: Ledger, policy_text: str | None, at: datetime) -> int:
             ledgers.end_shadow(connection)
             return 0
         live = entries.read_state(connection).policy_version
-        if live not in ledger.policies:
-            learn_policy(ledger, live, ledgers.find_policy(connection, live))
+        learn_policies(ledger, ledgers.select_unknown(connection, live, ledger.policies))
         check_successor(ledger.policies[live], parse_policy(policy_text))
-        number = ledgers.read_versions(connection)[1] + 1
+        number = ledgers.read_newest_shadow(connection) + 1
         ledgers.begin_shadow(connection, number, policy_text, at)
     return number
 
@@ -93,23 +93,23 @@ class PublishedPolicy:
     members: dict[str, object]
 
 
-def list_policies(ledger: Ledger) -> list[PublishedPolicy]:
-    """List every policy that was published."""
+def list_policies(ledger: Ledger, version: int | None = None) -> list[PublishedPolicy]:
+    """List every policy that was published, or the one of a version."""
     with begin_read(ledger.database) as connection:
         live = entries.read_state(connection).policy_version
-        published = ledgers.select_publications(connection)
+        published = ledgers.select_publications(connection, version)
     return [
-        PublishedPolicy(version, at, version == live, tomllib.loads(body))
-        for version, body, at in published
+        PublishedPolicy(number, at, number == live, tomllib.loads(body))
+        for number, body, at in published
     ]
 
 
 def describe_policy(ledger: Ledger, version: int) -> PublishedPolicy:
     """Describe one policy. *Raises*: UnknownPolicy."""
-    for one in list_policies(ledger):
-        if one.version == version:
-            return one
-    raise UnknownPolicy("No policy of this version was published.")
+    found = list_policies(ledger, version)
+    if not found:
+        raise UnknownPolicy("No policy of this version was published.")
+    return found[0]
 
 
 @dataclass(slots=True)
@@ -155,12 +155,14 @@ def backtest_policies(
     told = BlastRadius(currency=old.amount_currency)
     with begin_read(ledger.database, snapshot=True) as connection:
         past = outcomes.select_since(connection, since)
-        members = {one.id: one for one in platforms.select_platforms(connection)}
+        versions = range(1, ledgers.read_newest(connection) + 1)
+        always = [dict.fromkeys(versions, policy) for policy in (old, new)]
         for done, one in enumerate(past, 1):
-            if one.stored.platform not in members:
-                raise LedgerCorrupt("Whoever asked is no member.")
+            platform = platforms.read_member(connection, one.stored.platform)
             try:
-                said = [_say(ledger, connection, one, policy) for policy in (old, new)]
+                said = [
+                    _say(ledger, connection, platform, one.stored, policies) for policies in always
+                ]
             except InputsErased:
                 told.erased += 1
             else:
@@ -170,15 +172,14 @@ def backtest_policies(
 
 
 def _say(
-    ledger: Ledger, connection: Connection, past: PastAssessment, policy: RiskPolicy
+    ledger: Ledger,
+    connection: Connection,
+    platform: Platform,
+    stored: StoredAssessment,
+    policies: Mapping[int, RiskPolicy],
 ) -> tuple[str, str]:
-    """Give the level and the action of a past question under a policy."""
-    stored = past.stored
-    platform = platforms.find_member(connection, stored.platform)
-    if platform is None:
-        raise LedgerCorrupt("Whoever asked is no member.")
-    versions = range(1, max(ledgers.read_versions(connection)[0], stored.policy_version) + 1)
-    policies = dict.fromkeys(versions, policy)
+    """Give the level and the action of a past question under a policy, whatever its version."""
+    policy = policies[stored.policy_version]
     neighbourhood = reproduce_neighbourhood(ledger, connection, platform, stored, policies)
     score = score_on_day(neighbourhood, policy, day_number(stored.assessed_at.date()))
     advice = advise(score, Purpose(stored.purpose), policy)
@@ -205,11 +206,11 @@ def _count(
     stored = past.stored
     rate = policy.reference_rates.get(stored.amount_currency or "", 0)
     amount = (stored.amount_minor or 0) * rate // 1_000_000
-    if old_action in _GRANTED and new_action not in _GRANTED:
+    if old_action in GRANTED and new_action not in GRANTED:
         told.held_back_minor += amount
         loss_rate = policy.reference_rates.get(past.loss_currency or "", 0)
         told.loss_avoided_minor += past.granted_loss_minor * loss_rate // 1_000_000
-    if new_action in _GRANTED and old_action not in _GRANTED:
+    if new_action in GRANTED and old_action not in GRANTED:
         told.let_through_minor += amount
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ledger.deriving import read_report, weigh_report
-from ledger.errors import EventRefused, IncidentClosed, IncidentNotReported
+from ledger.errors import EventRefused, IncidentClosed, IncidentNotReported, UnknownIncident
 from ledger.identity.identifier import check_epoch
 from ledger.incident.lifecycle import next_state
 from ledger.incident.proof_standard import judge_report
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from ledger.identity.platform import Platform
+    from ledger.identity.platform import Caller, Platform
     from ledger.incident.incident import IncidentReport
     from ledger.incident.statement import Change
     from ledger.ledger import Ledger
@@ -39,6 +39,16 @@ def op_of(statement: Change | Unlinking | Recycling | Marking) -> Op:
     if isinstance(statement, Marking):
         return Op.MARKED
     return Op.LINK_STATED if isinstance(statement, Unlinking | Recycling) else Op.RETRACTED
+
+
+def own_report(caller: Caller, history: list[StoredEvent]) -> StoredEvent:
+    """Give the report that an incident begins with; another's incident is as unknown as none.
+
+    *Raises*: UnknownIncident.
+    """
+    if not history or history[0].platform != caller.platform.id:
+        raise UnknownIncident("No incident of yours has this id.")
+    return history[0]
 
 
 def judge_new_report(

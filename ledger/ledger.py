@@ -196,20 +196,14 @@ def _read_ledger(
     )
 
 
-def learn_policy(ledger: Ledger, version: int, body: str | None) -> None:
-    """Keep a policy that another process published since the ledger was opened.
-
-    *Raises*: LedgerCorrupt where it isn't stored.
-    """
-    if body is None:
-        raise LedgerCorrupt("A policy that is in force is missing.")
-    ledger.policies[version] = parse_policy(body)
+def learn_policies(ledger: Ledger, bodies: Mapping[int, str]) -> None:
+    """Keep policies that another process published since the ledger was opened."""
+    ledger.policies.update({version: parse_policy(body) for version, body in bodies.items()})
 
 
-def learn_shadow(ledger: Ledger, version: int, body: str | None) -> None:
-    """Keep a policy that is tried beside the live one; none where it ended meanwhile."""
-    if body is not None:
-        ledger.shadows[version] = parse_policy(body)
+def learn_shadows(ledger: Ledger, bodies: Mapping[int, str]) -> None:
+    """Keep policies that are tried beside the live one."""
+    ledger.shadows.update({number: parse_policy(body) for number, body in bodies.items()})
 
 
 def _milliseconds(at: datetime) -> int:

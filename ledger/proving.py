@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ledger.deriving import open_event
 from ledger.errors import LedgerCorrupt, LedgerError, ReceiptUnpublished, UnknownIncident
 from ledger.identity.platform import require_scope
+from ledger.judging import own_report
 from ledger.log.merkle import inclusion_proof
 from ledger.log.receipt import Receipt, render_receipt, verify_receipt
 from ledger.store import entries
@@ -38,9 +39,7 @@ def prove_incident(ledger: Ledger, caller: Caller, incident_id: str) -> str:
     require_scope(caller, "incidents:read")
     with begin_read(ledger.database) as connection:
         history = entries.select_incident_events(connection, incident_id)
-        if not history or history[0].platform != caller.platform.id:
-            raise UnknownIncident("No incident of yours has this id.")
-        report = history[0]
+        report = own_report(caller, history)
         if report.salt is None:
             raise UnknownIncident("The incident's content was erased.")
         index = report.entry_index

@@ -6,13 +6,13 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ledger.errors import InputsErased, LedgerCorrupt, UnknownAssessment
+from ledger.errors import InputsErased, UnknownAssessment
+from ledger.graph.posting import day_number
 from ledger.identity.platform import require_scope
-from ledger.ledger import learn_policy
+from ledger.ledger import learn_policies
 from ledger.reproducing import reproduce_neighbourhood
 from ledger.risk.advice import Purpose
 from ledger.risk.answer import answer_question
-from ledger.risk.score import day_number
 from ledger.store import assessments, entries, ledgers, platforms
 from ledger.store.engine import begin_read
 
@@ -61,12 +61,8 @@ def replay(ledger: Ledger, assessment_id: str, platform_id: int | None = None) -
         if stored is None or not stored.account:
             return None
         version = stored.policy_version
-        for one, body in ledgers.select_policies(connection).items():
-            if one not in ledger.policies:
-                learn_policy(ledger, one, body)
-        platform = platforms.find_member(connection, stored.platform)
-        if platform is None:
-            raise LedgerCorrupt("Whoever asked is no member.")
+        learn_policies(ledger, ledgers.select_policies(connection))
+        platform = platforms.read_member(connection, stored.platform)
         neighbourhood = reproduce_neighbourhood(
             ledger, connection, platform, stored, ledger.policies
         )

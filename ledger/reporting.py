@@ -34,7 +34,7 @@ from ledger.identity.token import (
 )
 from ledger.incident.incident import IncidentReport
 from ledger.incident.statement import Change, Marking, parse_event
-from ledger.judging import judge_change, judge_link, judge_new_report, op_of
+from ledger.judging import judge_change, judge_link, judge_new_report, op_of, own_report
 from ledger.ledger import mint_id
 from ledger.log.leaf import Op, commit
 from ledger.rights.notice import activates_at
@@ -236,7 +236,7 @@ def describe_incident(ledger: Ledger, caller: Caller, incident_id: str) -> Incid
     with begin_read(ledger.database) as connection:
         history = entries.select_incident_events(connection, incident_id)
         known = incidents.find_incident(connection, incident_id)
-    report = _own_report(caller, history)
+    report = own_report(caller, history)
     return IncidentView(
         id=incident_id,
         jti=report.jti,
@@ -247,13 +247,6 @@ def describe_incident(ledger: Ledger, caller: Caller, incident_id: str) -> Incid
         received_at=report.received_at,
         acknowledgement=_acknowledge(ledger, report),
     )
-
-
-def _own_report(caller: Caller, history: list[StoredEvent]) -> StoredEvent:
-    """Give the report that an incident begins with; another's incident is as unknown as none."""
-    if not history or history[0].platform != caller.platform.id:
-        raise UnknownIncident("No incident of yours has this id.")
-    return history[0]
 
 
 def _acknowledge(ledger: Ledger, report: StoredEvent) -> str:
@@ -278,7 +271,7 @@ def sign_status(ledger: Ledger, caller: Caller, incident_id: str, as_of: datetim
     with begin_read(ledger.database) as connection:
         history = entries.select_incident_events(connection, incident_id)
         known = incidents.find_incident(connection, incident_id)
-    report = _own_report(caller, history)
+    report = own_report(caller, history)
     claims = {
         "iss": ledger.issuer,
         "jti": report.jti,

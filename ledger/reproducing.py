@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ledger.errors import InputsErased
-from ledger.graph.link import Presented
+from ledger.graph.link import split_claims
 from ledger.graph.neighbourhood import build_neighbourhood
 from ledger.log.merkle import EMPTY_ROOT
 from ledger.sequencing import sequence_pending
@@ -28,16 +28,6 @@ if TYPE_CHECKING:
     from ledger.risk.policy import RiskPolicy
     from ledger.store.assessments import StoredAssessment
     from ledger.store.engine import Connection
-
-_CLAIM_BYTES = 35
-
-
-def split_claims(identifiers: bytes) -> tuple[Presented, ...]:
-    """Split what an order is bound to: a lookup key and the codes of kind, binding and bucket."""
-    return tuple(
-        Presented(identifiers[start : start + 32], *identifiers[start + 32 : start + _CLAIM_BYTES])
-        for start in range(0, len(identifiers), _CLAIM_BYTES)
-    )
 
 
 def reproduce_neighbourhood(

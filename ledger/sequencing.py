@@ -20,7 +20,7 @@ from ledger.deriving import Effect, derive_effect, event_context, open_event, wa
 from ledger.errors import LedgerCorrupt
 from ledger.identity.token import EVENT_TYPE, sign_token
 from ledger.incident.statement import EVENT_PREFIX
-from ledger.ledger import Ledger, learn_policy, mint_id
+from ledger.ledger import Ledger, learn_policies, mint_id
 from ledger.log.checkpoint import Checkpoint, sign_checkpoint
 from ledger.log.leaf import Leaf, Op, commit, encode_leaf, tag_issuer
 from ledger.log.merkle import extend_frontier, frontier_root, leaf_hash
@@ -118,8 +118,8 @@ def sequence_pending(ledger: Ledger, connection: Connection, limit: int = BATCH_
             tag_keys[stored.platform] = unseal(
                 ledger.keys.wrap_key, sealed, context=tag_key_context(uri)
             )
-        if version and version not in ledger.policies:
-            learn_policy(ledger, version, ledgers.find_policy(connection, version))
+        if version:
+            learn_policies(ledger, ledgers.select_unknown(connection, version, ledger.policies))
         policy = ledger.policies[version] if version else ledger.policy
         known = incidents.find_incident(connection, stored.incident)
         content = entries.find_entry_event(connection, known.content_index) if known else None

@@ -14,11 +14,11 @@ from sqlalchemy import select
 
 from ledger.graph.link import Presented
 from ledger.graph.neighbourhood import Evidence, build_neighbourhood
-from ledger.graph.posting import Multiplicity, Posting, forward_mass
+from ledger.graph.posting import Multiplicity, Posting, day_number, forward_mass
 from ledger.identity.identifier import Binding, Bucket, Kind, account_key, lookup_key
 from ledger.risk.outlook import Outlook
 from ledger.risk.policy import RiskPolicy, parse_policy
-from ledger.risk.score import RiskScore, score_neighbourhood
+from ledger.risk.score import RiskScore, score_on_day
 from ledger.sequencing import sequence
 from ledger.store.assessments import read_evidence
 from ledger.store.engine import begin_read
@@ -38,7 +38,6 @@ POLICY: RiskPolicy = parse_policy((ROOT / "config" / "policy.toml").read_text("u
 OWN_KEY = b"the asker's own account"
 OWN_ACCOUNT = 1
 NOTHING_FORESEEN = Outlook(None, None, None, None, None)
-UNIX_ORDINAL = 719_163
 
 
 def score_exactly(
@@ -65,7 +64,7 @@ def score_exactly(
         evidence,
         ledger.policy.kinds,
     )
-    return score_neighbourhood(neighbourhood, ledger.policy, at.date())
+    return score_on_day(neighbourhood, ledger.policy, day_number(at.date()))
 
 
 def stored_score(ledger: Ledger, answer: dict[str, object]) -> int:
@@ -135,7 +134,7 @@ class Sketch:
         disputed: int = 0,
     ) -> Sketch:
         """Let an account bear incidents, as the asker's own where it shares nothing."""
-        day = self.today.toordinal() - UNIX_ORDINAL
+        day = day_number(self.today)
         mass = incidents * forward_mass(1_000_000, day, 365, self.policy.epoch_day)
         own = [(OWN_KEY, 0, 0)] if account == OWN_ACCOUNT else []
         tokens = [(one.key, one.kind.code, one.bind().code) for one in shared]
@@ -165,4 +164,4 @@ class Sketch:
             Evidence(0, self.policy.version, self.rows, tuple(self.seen.values())),
             self.policy.kinds,
         )
-        return score_neighbourhood(neighbourhood, self.policy, self.today)
+        return score_on_day(neighbourhood, self.policy, day_number(self.today))

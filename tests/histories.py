@@ -16,14 +16,14 @@ from random import Random
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from exact import POLICY, UNIX_ORDINAL
+from exact import POLICY
 from simulator import Simulator
 from worlds import World, cases_of
 
 from ledger.deriving import Relief, weigh_report
 from ledger.graph.link import Presented
 from ledger.graph.neighbourhood import Evidence, build_neighbourhood
-from ledger.graph.posting import Multiplicity, Posting
+from ledger.graph.posting import UNIX_ORDINAL, Multiplicity, Posting, day_number
 from ledger.identity.identifier import AccountRef, Identifier
 from ledger.incident.incident import IncidentReport
 from ledger.incident.lifecycle import State, next_state
@@ -32,7 +32,7 @@ from ledger.incident.taxonomy import ProofLevel
 from ledger.judging import op_of
 from ledger.log.leaf import Op
 from ledger.risk.advice import Purpose, advise
-from ledger.risk.score import RiskScore, day_number, score_on_day
+from ledger.risk.score import RiskScore, score_on_day
 from ledger.store.overrides import _cut_day
 
 if TYPE_CHECKING:

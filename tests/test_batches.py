@@ -56,10 +56,11 @@ def told(answer: object) -> dict[str, Any]:
 def count(ledger: Ledger) -> tuple[int, int]:
     """Count recorded answers and bound orders."""
     with begin_read(ledger.database) as connection:
-        return tuple(  # type: ignore[return-value]  # one a table
-            connection.execute(select(func.count()).select_from(table)).scalar_one()
+        answers, orders = (
+            int(connection.execute(select(func.count()).select_from(table)).scalar_one())
             for table in (assessment, assessed_order)
         )
+    return answers, orders
 
 
 def test_batch_answers_each_question_as_it_would_be_answered_alone(

@@ -25,8 +25,8 @@ from test_format import (
     words,
 )
 
-from ledger import assessing, reporting
-from ledger.graph.link import Presented
+from ledger import reporting
+from ledger.graph.link import Presented, bind_claims, split_claims
 from ledger.identity.identifier import Binding, Bucket, Kind, parse_identifier
 from ledger.identity.token import EVENT_TYPE
 from ledger.incident import schema, statement
@@ -210,5 +210,6 @@ def test_what_an_order_is_bound_to_has_the_published_bytes() -> None:
         Binding(shown["binding"]).code,
         Bucket(shown["accounts here"]).code,
     )
-    bound = assessing._bind_claim(presented)
-    assert (len(bound), bound.hex()) == (assessing._CLAIM_BYTES, shown["bound"])
+    bound = bind_claims((presented,))
+    assert (len(bound), bound.hex()) == (35, shown["bound"])
+    assert split_claims(bound) == (presented,)

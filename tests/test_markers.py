@@ -6,11 +6,12 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import overriding
 import pytest
-from exact import score_exactly, settle
+from exact import settle
 from kept import audit
+from overriding import BUYER, DAY, DEVICE, PHONE, ask
 from reports import claim
-from simulator import phone_and_device
 
 from ledger.activating import activate_due
 from ledger.errors import (
@@ -23,31 +24,13 @@ from ledger.incident.incident import Money
 from ledger.incident.taxonomy import MarkerKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime
 
     from simulator import Simulator
 
-    from ledger.identity.identifier import IdentifierClaim
     from ledger.ledger import Ledger
-    from ledger.risk.score import RiskScore
 
-BUYER = phone_and_device("buyer")
-PHONE, DEVICE = BUYER
-DAY = timedelta(days=1)
-
-
-@pytest.fixture
-def shops(simulator: Callable[..., Simulator]) -> list[Simulator]:
-    """Give three members of three groups."""
-    return [simulator(f"shop-{name}") for name in "abc"]
-
-
-def ask(
-    ledger: Ledger, asker: Simulator, now: datetime, *tokens: IdentifierClaim, buyer: str = "asked"
-) -> RiskScore:
-    settle(ledger, now)
-    return score_exactly(ledger, asker, asker.request(buyer, tokens or BUYER), now)
+shops = overriding.shops
 
 
 # --- Protective markers ------------------------------------------------------------------------

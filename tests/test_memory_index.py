@@ -17,9 +17,10 @@ from worlds import World
 
 from ledger.graph.link import Presented
 from ledger.graph.neighbourhood import build_neighbourhood
+from ledger.graph.posting import day_number
 from ledger.identity.identifier import Kind, account_key, lookup_key
 from ledger.risk.advice import Purpose, advise
-from ledger.risk.score import day_number, score_on_day
+from ledger.risk.score import score_on_day
 from ledger.store.assessments import read_evidence
 from ledger.store.engine import begin_read
 from ledger.store.platforms import select_platforms

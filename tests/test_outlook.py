@@ -12,9 +12,9 @@ from reports import claim
 from simulator import phone_and_device
 
 from ledger.graph.neighbourhood import Evidence, build_neighbourhood
+from ledger.graph.posting import day_number
 from ledger.identity.identifier import Kind
 from ledger.risk.outlook import foresee
-from ledger.risk.score import day_number
 from ledger.sequencing import sequence
 
 if TYPE_CHECKING:

@@ -6,12 +6,13 @@ Everything is stated by real signed events; scores are those of the one read tha
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import overriding
 import pytest
-from exact import read_index, score_exactly, settle
+from exact import read_index, settle
 from kept import audit
+from overriding import BUYER, DAY, PHONE, ask
 from reports import claim
 from simulator import phone_and_device
 from sqlalchemy import update
@@ -39,27 +40,10 @@ if TYPE_CHECKING:
 
     from simulator import Sent, Simulator
 
-    from ledger.identity.identifier import IdentifierClaim
     from ledger.incident.statement import Statement
     from ledger.ledger import Ledger
-    from ledger.risk.score import RiskScore
 
-BUYER = phone_and_device("buyer")
-PHONE, DEVICE = BUYER
-DAY = timedelta(days=1)
-
-
-@pytest.fixture
-def shops(simulator: Callable[..., Simulator]) -> list[Simulator]:
-    """Give three members of three groups."""
-    return [simulator(f"shop-{name}") for name in "abc"]
-
-
-def ask(
-    ledger: Ledger, asker: Simulator, now: datetime, *tokens: IdentifierClaim, buyer: str = "asked"
-) -> RiskScore:
-    settle(ledger, now)
-    return score_exactly(ledger, asker, asker.request(buyer, tokens or BUYER), now)
+shops = overriding.shops
 
 
 # --- Corrections and restitution ---------------------------------------------------------------

@@ -194,7 +194,8 @@ def test_restitution_is_a_ground_of_level_c_alone_and_no_second_item_by_itself()
 def test_restitution_is_a_kind_of_evidence_on_the_wire_and_nothing_like_it_is() -> None:
     paid_back = item(EvidenceKind.RESTITUTION, content="reversal")
     honest = with_proof(evidence=(*sample_report().proof.evidence, paid_back))
-    proof: Any = render_event(honest, "x")["events"][CONFIRMED]["proof"]  # type: ignore[index]  # JSON
+    claims: Any = render_event(honest, "x")
+    proof = claims["events"][CONFIRMED]["proof"]
     assert proof["evidence"][-1]["kind"] == "restitution"
     assert parse({"proof": proof}).proof == honest.proof
     proof["evidence"][-1]["kind"] = "restituted"

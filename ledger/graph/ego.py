@@ -6,9 +6,9 @@ an account is and never whose else.
 
 from __future__ import annotations
 
-from datetime import date
 from typing import TYPE_CHECKING, NamedTuple
 
+from ledger.graph.posting import month_text
 from ledger.identity.identifier import Kind
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from ledger.graph.link import KindRule
 
 NODES_MAX = 200
-_UNIX_ORDINAL = 719_163
 
 
 class EgoRow(NamedTuple):
@@ -99,14 +98,10 @@ def build_ego(
             account == middle,
             described[account].platform == platform,
             described[account].incidents,
-            _month(described[account].first_day),
-            _month(described[account].last_day),
+            month_text(described[account].first_day),
+            month_text(described[account].last_day),
         )
         for account, name in names.items()
         if account in described
     )
     return EgoNetwork(accounts, tuple(identifiers), tuple(links), truncated)
-
-
-def _month(day: int) -> str:
-    return date.fromordinal(day + _UNIX_ORDINAL).isoformat()[:7]

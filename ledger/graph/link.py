@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from ledger.identity.identifier import Binding, Bucket, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping
+    from collections.abc import Container, Iterable, Mapping
 
 CROWD_SEEN_MAX = 499
+_KEY_BYTES, _CLAIM_BYTES = 32, 35
 NID, ADDR = Kind.NID.code, Kind.ADDR.code
 
 _VERIFIED = {
@@ -54,6 +55,25 @@ class Presented(NamedTuple):
     kind: int
     binding: int
     bucket: int
+
+
+def bind_claims(presented: Iterable[Presented]) -> bytes:
+    """Give what an order is bound to: each identifier with how and on how many it is bound.
+
+    If these could change from question to question, each identifier's own points would show.
+    *Shape*: 35 bytes each, sorted: lookup key, kind, binding, bucket.
+    """
+    return b"".join(
+        sorted([one.key + bytes((one.kind, one.binding, one.bucket)) for one in presented])
+    )
+
+
+def split_claims(bound: bytes) -> tuple[Presented, ...]:
+    """Give what `bind_claims` was given."""
+    starts = range(0, len(bound), _CLAIM_BYTES)
+    return tuple(
+        [Presented(bound[at : at + 32], *bound[at + 32 : at + _CLAIM_BYTES]) for at in starts]
+    )
 
 
 class GroupCount(NamedTuple):

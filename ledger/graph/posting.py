@@ -6,6 +6,7 @@ ICDE 2009). `POWERS[r] = round(2^(r/h)·2^32)` is computed in decimal arithmetic
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from enum import IntEnum
 from functools import cache, lru_cache
@@ -14,11 +15,22 @@ from typing import NamedTuple
 from ledger.errors import EvidenceTooHeavy
 
 UNIT = 1_000_000
+UNIX_ORDINAL = 719_163  # date(1970, 1, 1).toordinal()
 _SCALE_BITS = 32
 _MASS_BITS = 24
 _MASS_MAX = 2**63 - 1
 _SHIFT_MAX = 62
 _DIGITS = 50
+
+
+def day_number(day: date) -> int:
+    """Give a date as days since 1970-01-01."""
+    return day.toordinal() - UNIX_ORDINAL
+
+
+def month_text(day: int) -> str:
+    """Give the month of a day since 1970-01-01, like "2026-11"."""
+    return date.fromordinal(day + UNIX_ORDINAL).isoformat()[:7]
 
 
 class HalfLife(IntEnum):

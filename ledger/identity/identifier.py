@@ -12,7 +12,7 @@ import hmac
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from ledger.errors import InvalidIdentifier
 
@@ -47,10 +47,10 @@ class Kind(StrEnum):
         """The stable number of this kind in the database; 0 is an account."""
         return _KIND_CODES[self]
 
-    @classmethod
-    def from_code(cls, code: int) -> Self:
+    @staticmethod
+    def from_code(code: int) -> Kind:
         """Give the kind of a code."""
-        return cls(_KINDS[code])
+        return _KINDS[code]
 
 
 _KIND_CODES = {kind: code for code, kind in enumerate(Kind, 1)}
@@ -72,10 +72,10 @@ class Binding(StrEnum):
         """The stable number of this binding in the database."""
         return _BINDING_CODES[self]
 
-    @classmethod
-    def from_code(cls, code: int) -> Self:
+    @staticmethod
+    def from_code(code: int) -> Binding:
         """Give the binding of a code."""
-        return cls(_BINDINGS[code])
+        return _BINDINGS[code]
 
 
 _BINDING_CODES = {binding: code for code, binding in enumerate(Binding)}
@@ -107,10 +107,10 @@ class Bucket(StrEnum):
         """The stable number of this bucket in the database."""
         return _BUCKET_CODES[self]
 
-    @classmethod
-    def from_code(cls, code: int) -> Self:
+    @staticmethod
+    def from_code(code: int) -> Bucket:
         """Give the bucket of a code."""
-        return cls(_BUCKETS[code])
+        return _BUCKETS[code]
 
 
 _BOUNDS: dict[Bucket, tuple[int, int | None]] = {

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ledger.risk.score import RiskScore
 
 _KINDS_MIN = 2
+GRANTED = frozenset({"grant", "proceed"})
 _WEAKER_THAN_IDENTITY_PROOF = frozenset({"grant", "require_live_evidence", "proceed"})
 
 
@@ -48,7 +49,7 @@ def advise(score: RiskScore, purpose: Purpose, policy: RiskPolicy) -> Advice | N
         return None
     if score.protected and action in _WEAKER_THAN_IDENTITY_PROOF:
         action, rule = "require_identity_proof", "protective_marker"
-    hours = 0 if action in {"grant", "proceed"} else policy.review_window_hours
+    hours = 0 if action in GRANTED else policy.review_window_hours
     return Advice(action, hours, rule)
 
 

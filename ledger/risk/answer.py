@@ -6,9 +6,9 @@ band is crossed by rounding; reasons still add up.
 
 from __future__ import annotations
 
-from datetime import date
 from typing import TYPE_CHECKING
 
+from ledger.graph.posting import month_text
 from ledger.risk.advice import advise
 from ledger.risk.outlook import foresee
 from ledger.risk.reason import TEXTS, explain_score
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from ledger.risk.score import RiskScore
 
 _STEP = 10
-_UNIX_ORDINAL = 719_163
 _TWO = 2
 
 
@@ -34,7 +33,7 @@ def band(count: int) -> str:
 
 
 def _month(day: int | None) -> str | None:
-    return None if day is None else date.fromordinal(day + _UNIX_ORDINAL).isoformat()[:7]
+    return None if day is None else month_text(day)
 
 
 def answer_question(

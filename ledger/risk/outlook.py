@@ -1,8 +1,7 @@
 """What would clear a score, and when: the decay solved month by month, in the score's integers.
 
 No score rises with time alone, so that the first month whose last day is below a level is found
-by halving; a closed form guesses where to begin. Beyond the time that records may be kept
-nothing is left to fade.
+by halving. Beyond the time that records may be kept nothing is left to fade.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
 from ledger.graph.link import ADDR
-from ledger.graph.posting import UNIT, decayed_mass
-from ledger.risk.score import UNIX_ORDINAL, has_finding, saturate, weigh_kinds
+from ledger.graph.posting import UNIT, UNIX_ORDINAL, day_number, decayed_mass
+from ledger.risk.score import has_finding, saturate, weigh_kinds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -229,8 +228,7 @@ def _month_of(day: int) -> int:
 @lru_cache(maxsize=1024)
 def _last_day(month: int) -> int:
     year, number = divmod(month, _MONTHS)
-    last = date(year, number + 1, monthrange(year, number + 1)[1])
-    return last.toordinal() - UNIX_ORDINAL
+    return day_number(date(year, number + 1, monthrange(year, number + 1)[1]))
 
 
 def _text(month: int | None) -> str | None:

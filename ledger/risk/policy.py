@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
-from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from ledger.errors import InvalidInput
 from ledger.graph.link import KindRule
-from ledger.graph.posting import UNIT, HalfLife
+from ledger.graph.posting import UNIT, HalfLife, day_number
 from ledger.identity.identifier import Kind
 from ledger.incident.taxonomy import Actor, Conduct, ConductClass, ProofLevel
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
     from ledger.incident.incident import Money
 
-_UNIX_ORDINAL = date(1970, 1, 1).toordinal()
 _PER_MILLE = UNIT // 1000
 WEIGHT_MAX = 20 * UNIT
 _DELIVERY = frozenset({Conduct.NONRECEIPT_FALSE, Conduct.MISSING_ITEM_FALSE})
@@ -136,7 +134,7 @@ def _build(raw: dict[str, Any]) -> RiskPolicy:
     amount, claim, checkout = raw["amount"], raw["claim"], raw["checkout"]
     return RiskPolicy(
         version=int(raw["version"]),
-        epoch_day=raw["epoch"].toordinal() - _UNIX_ORDINAL,
+        epoch_day=day_number(raw["epoch"]),
         severity={name: value * _PER_MILLE for name, value in raw["severity_per_mille"].items()},
         confirmation={
             ProofLevel(name): value * _PER_MILLE

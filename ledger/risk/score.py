@@ -14,13 +14,9 @@ from ledger.identity.identifier import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import date
 
     from ledger.graph.neighbourhood import Bearer, IgnoredLink, Neighbourhood
     from ledger.risk.policy import RiskPolicy
-
-UNIX_ORDINAL = 719_163
-KINDS: tuple[Kind, ...] = (Kind.NID, *Kind)  # by code, which begins at 1
 
 
 class GroupPart(NamedTuple):
@@ -82,21 +78,11 @@ def saturate(cap: int, x: int) -> int:
     return cap * x // (cap + x)
 
 
-def day_number(day: date) -> int:
-    """Give a date as days since 1970-01-01."""
-    return day.toordinal() - UNIX_ORDINAL
-
-
-def score_neighbourhood(neighbourhood: Neighbourhood, policy: RiskPolicy, today: date) -> RiskScore:
-    """Score a neighbourhood as of a UTC date.
+def score_on_day(neighbourhood: Neighbourhood, policy: RiskPolicy, day: int) -> RiskScore:
+    """Score a neighbourhood as of a day since 1970-01-01.
 
     *Source*: docs/scoring.md, normative down to each floor.
     """
-    return score_on_day(neighbourhood, policy, day_number(today))
-
-
-def score_on_day(neighbourhood: Neighbourhood, policy: RiskPolicy, day: int) -> RiskScore:
-    """Score a neighbourhood as of a day since 1970-01-01."""
     own, same, associated, ignored, markers = neighbourhood
     direct = (own, *same) if own else same
     certain = [bearer for bearer in direct if bearer is own or bearer.has_nid]
@@ -113,6 +99,7 @@ def score_on_day(neighbourhood: Neighbourhood, policy: RiskPolicy, day: int) -> 
         bearer = one.bearer
         parts.append((h_linked * one.weight // x, (bearer.platform, bearer.account)))
     points = share_points(score, parts)
+    linked = len(groups)  # where the links begin among the parts
     seen = _summarise((*direct, *associated))
     protected = any(first <= day <= last for _, first, last in markers)
     return RiskScore(
@@ -125,12 +112,7 @@ def score_on_day(neighbourhood: Neighbourhood, policy: RiskPolicy, day: int) -> 
         "protected" if protected else _basis(neighbourhood, h_direct, h_linked),
         tuple([GroupPart(*one, points[place]) for place, one in enumerate(groups)]),
         tuple(
-            [
-                LinkPart(one.bearer.account, KINDS[one.kind], one.accounts, parts[place][0], given)
-                for place, (one, given) in enumerate(
-                    zip(links, points[len(groups) :], strict=True), len(groups)
-                )
-            ]
+            [_share_link(*one) for one in zip(links, parts[linked:], points[linked:], strict=True)]
         ),
         len(kinds),
         *seen,
@@ -138,6 +120,11 @@ def score_on_day(neighbourhood: Neighbourhood, policy: RiskPolicy, day: int) -> 
         ignored,
         protected,
     )
+
+
+def _share_link(one: WeighedLink, part: tuple[int, tuple[int, int]], points: int) -> LinkPart:
+    kind = Kind.from_code(one.kind)
+    return LinkPart(one.bearer.account, kind, one.accounts, part[0], points)
 
 
 def weigh_links(

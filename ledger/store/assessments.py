@@ -9,7 +9,7 @@ national id, which is never a hub, is always read.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from sqlalchemy import select, update
 
@@ -20,15 +20,17 @@ from ledger.identity.identifier import Kind
 from ledger.store.tables import assessed_order, assessment, to_microseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy.engine import Connection
 
+ValueT = TypeVar("ValueT")
+
 
 @dataclass(frozen=True, slots=True)
 class StoredAssessment:
-    """One answered query. `identifiers`: lookup key, binding and bucket of each, sorted."""
+    """One answered query. `identifiers` as `bind_claims` writes them."""
 
     id: str
     platform: int
@@ -134,34 +136,55 @@ _BIND_ORDER_FOR = _for_drivers(_BIND_ORDER)
 _RECORD_FIRST = _for_drivers(f"WITH bound AS ({_BIND_ORDER} RETURNING 1) {_RECORD} FROM bound")
 
 
-def read_evidence(connection: Connection, keys: tuple[bytes, ...]) -> Evidence:
-    """Read everything that a score needs, in one statement.
+class _Rows(NamedTuple):
+    """The rows of the read by their branches; what has no key of its own comes with it."""
 
-    *Shape*: `keys` are 1 to 17 lookup keys, the account's own among them.
-    """
-    state = (0, 0, "", 0)
-    multiplicities = []
-    postings = []
-    separated = []
-    markers = []
-    cursor = connection.connection.cursor()
-    cursor.execute(_READ_BY_COUNT[len(keys)][connection.dialect.name], keys)
-    for row in cursor.fetchall():
+    postings: list[Posting]
+    multiplicities: list[Multiplicity]
+    separated: list[tuple[bytes, int]]
+    markers: list[tuple[bytes, tuple[int, int, int]]]
+    log_size: int
+    policy_version: int
+    shadow_version: int
+
+
+def _sort(rows: Iterable[tuple[Any, ...]]) -> _Rows:
+    """Sort the rows of the read by their branches."""
+    size = version = shadow = 0
+    postings, multiplicities, separated, markers = [], [], [], []
+    for row in rows:
         branch = row[0]
         if branch == _POSTING:
             postings.append(Posting._make(row[1:]))
         elif branch == _MULTIPLICITY:
             multiplicities.append(Multiplicity._make(row[1:8]))
         elif branch == _STATE:
-            state = row[3:7]
+            size, version, _, shadow = row[3:7]
         elif branch == _SEPARATION:
-            separated.append(row[3])
+            separated.append((row[1], row[3]))
         else:
-            markers.append((row[3], *row[12:14]))
+            markers.append((row[1], (row[3], *row[12:14])))
+    return _Rows(postings, multiplicities, separated, markers, size, version, shadow)
+
+
+def read_evidence(connection: Connection, keys: tuple[bytes, ...]) -> Evidence:
+    """Read everything that a score needs, in one statement.
+
+    *Shape*: `keys` are 1 to 17 lookup keys, the account's own among them.
+    """
+    cursor = connection.connection.cursor()
+    cursor.execute(_READ_BY_COUNT[len(keys)][connection.dialect.name], keys)
+    rows = _sort(cursor.fetchall())
     cursor.close()
-    size, version, _, shadow = state
-    apart = frozenset(separated)
-    return Evidence(size, version, postings, multiplicities, apart, markers, shadow)
+    return Evidence(
+        rows.log_size,
+        rows.policy_version,
+        rows.postings,
+        rows.multiplicities,
+        frozenset([other for _, other in rows.separated]),
+        [marker for _, marker in rows.markers],
+        rows.shadow_version,
+    )
 
 
 def read_shelf(connection: Connection, questions: Sequence[Sequence[bytes]]) -> Shelf:
@@ -169,29 +192,27 @@ def read_shelf(connection: Connection, questions: Sequence[Sequence[bytes]]) -> 
     keys = list(dict.fromkeys(key for one in questions for key in one))
     embedded = connection.dialect.name == "sqlite"
     among = f"IN ({', '.join('?' * len(keys))})" if embedded else "= ANY(%s)"
-    statement = _READ.format(among=among, nid=Kind.NID.code)
-    state = (0, 0, "", 0)
-    postings: dict[bytes, list[Posting]] = {}
-    multiplicities: dict[bytes, list[Multiplicity]] = {}
-    separated: dict[bytes, list[int]] = {}
-    markers: dict[bytes, list[tuple[int, int, int]]] = {}
     cursor = connection.connection.cursor()
+    statement = _READ.format(among=among, nid=Kind.NID.code)
     cursor.execute(statement, tuple(keys) if embedded else (keys,))
-    for row in cursor.fetchall():
-        branch, key = row[:2]
-        if branch == _POSTING:
-            postings.setdefault(key, []).append(Posting._make(row[1:]))
-        elif branch == _MULTIPLICITY:
-            multiplicities.setdefault(key, []).append(Multiplicity._make(row[1:8]))
-        elif branch == _STATE:
-            state = row[3:7]
-        elif branch == _SEPARATION:
-            separated.setdefault(key, []).append(row[3])
-        else:
-            markers.setdefault(key, []).append((row[3], *row[12:14]))
+    rows = _sort(cursor.fetchall())
     cursor.close()
-    size, version, _, shadow = state
-    return Shelf(size, version, shadow, postings, multiplicities, separated, markers)
+    return Shelf(
+        rows.log_size,
+        rows.policy_version,
+        rows.shadow_version,
+        _by_key((row.key, row) for row in rows.postings),
+        _by_key((row.key, row) for row in rows.multiplicities),
+        _by_key(rows.separated),
+        _by_key(rows.markers),
+    )
+
+
+def _by_key(pairs: Iterable[tuple[bytes, ValueT]]) -> dict[bytes, list[ValueT]]:
+    grouped: dict[bytes, list[ValueT]] = {}
+    for key, value in pairs:
+        grouped.setdefault(key, []).append(value)
+    return grouped
 
 
 def record_first(connection: Connection, new: StoredAssessment) -> bool:

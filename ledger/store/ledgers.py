@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, insert, inspect, select, update
 
+from ledger.errors import LedgerCorrupt
 from ledger.store.tables import ledger_identity, log_state, policy, shadow_policy
 
 if TYPE_CHECKING:
+    from collections.abc import Container
     from datetime import datetime
 
     from sqlalchemy.engine import Connection
@@ -62,18 +64,29 @@ def select_policies(connection: Connection) -> dict[int, str]:
     return {row.version: row.body for row in rows}
 
 
-def find_policy(connection: Connection, version: int) -> str | None:
-    """Find a published policy."""
-    return connection.execute(
-        select(policy.c.body).where(policy.c.version == version)
-    ).scalar_one_or_none()
+def select_unknown(connection: Connection, version: int, known: Container[int]) -> dict[int, str]:
+    """Give a published policy that a process doesn't know yet, by version, or nothing.
+
+    *Raises*: LedgerCorrupt where it isn't stored.
+    """
+    if version in known:
+        return {}
+    statement = select(policy.c.body).where(policy.c.version == version)
+    body = connection.execute(statement).scalar_one_or_none()
+    if body is None:
+        raise LedgerCorrupt("A policy that is in force is missing.")
+    return {version: body}
 
 
-def find_shadow(connection: Connection, version: int) -> str | None:
-    """Find a policy that is tried beside the live one."""
-    return connection.execute(
-        select(shadow_policy.c.body).where(shadow_policy.c.version == version)
-    ).scalar_one_or_none()
+def select_unknown_shadow(
+    connection: Connection, version: int, known: Container[int]
+) -> dict[int, str]:
+    """Give a tried policy that a process doesn't know yet, by number, or nothing; 0 is none."""
+    if not version or version in known:
+        return {}
+    statement = select(shadow_policy.c.body).where(shadow_policy.c.version == version)
+    body = connection.execute(statement).scalar_one_or_none()
+    return {} if body is None else {version: body}
 
 
 def begin_shadow(connection: Connection, version: int, body: str, begun_at: datetime) -> None:
@@ -87,13 +100,21 @@ def end_shadow(connection: Connection) -> None:
     connection.execute(update(log_state).values(shadow_version=0))
 
 
-def read_versions(connection: Connection) -> tuple[int, int]:
-    """Give the newest version that was published and the newest that was ever tried."""
-    newest = select(func.max(policy.c.version)), select(func.max(shadow_policy.c.version))
-    return tuple(connection.execute(one).scalar() or 0 for one in newest)  # type: ignore[return-value]  # two
+def read_newest(connection: Connection) -> int:
+    """Give the newest version that was published."""
+    return connection.execute(select(func.max(policy.c.version))).scalar() or 0
 
 
-def select_publications(connection: Connection) -> list[tuple[int, str, datetime]]:
-    """Give every published policy: version, body and when it was published."""
-    rows = connection.execute(select(policy).order_by(policy.c.version))
-    return [(row.version, row.body, row.published_at) for row in rows]
+def read_newest_shadow(connection: Connection) -> int:
+    """Give the number of the newest policy that was ever tried."""
+    return connection.execute(select(func.max(shadow_policy.c.version))).scalar() or 0
+
+
+def select_publications(
+    connection: Connection, version: int | None = None
+) -> list[tuple[int, str, datetime]]:
+    """Give every published policy, or that of a version: version, body, when."""
+    statement = select(policy).order_by(policy.c.version)
+    if version is not None:
+        statement = statement.where(policy.c.version == version)
+    return [(row.version, row.body, row.published_at) for row in connection.execute(statement)]

@@ -9,6 +9,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
 from ledger.errors import LedgerUnavailable
+from ledger.risk.advice import GRANTED
 from ledger.store.assessments import read_row
 from ledger.store.tables import assessment, assessment_outcome
 
@@ -90,7 +91,7 @@ def select_since(connection: Connection, since: datetime) -> list[PastAssessment
     past = []
     for row in connection.execute(statement.order_by(assessment.c.id)):
         rows = told.get(row.id, [])
-        granted = [one for one in rows if one.action in {"grant", "proceed"} and one.loss_minor]
+        granted = [one for one in rows if one.action in GRANTED and one.loss_minor]
         past.append(
             PastAssessment(
                 read_row(row),

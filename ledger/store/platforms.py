@@ -141,10 +141,12 @@ def find_platform(connection: Connection, uri: str) -> Platform | None:
     return None if row is None else _platform(row)
 
 
-def find_member(connection: Connection, platform_id: int) -> Platform | None:
-    """Find a platform by its row id."""
+def read_member(connection: Connection, platform_id: int) -> Platform:
+    """Read a platform by its row id. *Raises*: LedgerCorrupt where there is none."""
     row = connection.execute(select(platform).where(platform.c.id == platform_id)).one_or_none()
-    return None if row is None else _platform(row)
+    if row is None:
+        raise LedgerCorrupt("Whoever asked is no member.")
+    return _platform(row)
 
 
 def select_platforms(connection: Connection) -> list[Platform]:
