@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement
 
-    from ledger.auditing import Finding
+    from ledger.examining import Finding
     from ledger.incident.statement import Statement
     from ledger.ledger import Ledger, LedgerKeys
     from ledger.rights.jurisdiction import JurisdictionProfile

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from simulator import Sent, Simulator
 
-    from ledger.auditing import Finding
+    from ledger.examining import Finding
     from ledger.ledger import Ledger
 
 BUYER = phone_and_device("buyer")

@@ -17,7 +17,8 @@ from ledger.errors import LedgerCorrupt, LedgerUnavailable
 from ledger.graph.neighbourhood import Evidence
 from ledger.graph.posting import Multiplicity, Posting
 from ledger.identity.identifier import Kind
-from ledger.store.tables import assessed_order, assessment, to_microseconds
+from ledger.store.columns import to_microseconds
+from ledger.store.tables import assessed_order, assessment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -1,13 +1,9 @@
 """The tables of the ledger as SQLAlchemy Core metadata, which Alembic compares with the migrations.
 
-It knows columns, keys and indexes. It holds no ORM class, and instants are stored as whole
-microseconds since 1970 in UTC, so that both databases keep them exactly.
+It knows columns, keys and indexes. It holds no ORM class.
 """
 
 from __future__ import annotations
-
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 from sqlalchemy import (
     BigInteger,
@@ -26,15 +22,8 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.types import TypeDecorator
 
-from ledger.errors import LedgerCorrupt
-
-if TYPE_CHECKING:
-    from sqlalchemy.engine import Dialect
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
+from ledger.store.columns import Instant, RowId
 
 METADATA = MetaData(
     naming_convention={
@@ -44,43 +33,6 @@ METADATA = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
-
-# SQLite gives a rowid only to a column of exactly this type.
-_RowId = BigInteger().with_variant(Integer(), "sqlite")
-
-
-def to_microseconds(instant: datetime) -> int:
-    """Give an aware instant as whole microseconds since 1970-01-01T00:00Z."""
-    return (instant - EPOCH) // _MICROSECOND
-
-
-def from_microseconds(value: int) -> datetime:
-    """Give the instant of `to_microseconds` back, in UTC.
-
-    *Raises*: LedgerCorrupt beyond the calendar.
-    """
-    try:
-        return EPOCH + timedelta(microseconds=value)
-    except OverflowError as error:
-        raise LedgerCorrupt("A stored instant was changed.") from error
-
-
-class Instant(TypeDecorator[datetime]):
-    """An aware instant, stored as microseconds since 1970 in UTC."""
-
-    impl = BigInteger
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
-        """Turn an aware instant into its integer."""
-        del dialect
-        return None if value is None else to_microseconds(value)
-
-    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
-        """Turn the integer into the aware instant."""
-        del dialect
-        return None if value is None else from_microseconds(value)
-
 
 # What this ledger is. One row.
 ledger_identity = Table(
@@ -155,7 +107,7 @@ client_assertion = Table(
 event = Table(
     "event",
     METADATA,
-    Column("id", _RowId, primary_key=True),
+    Column("id", RowId, primary_key=True),
     Column("platform", Integer, ForeignKey("platform.id"), nullable=False),
     Column("jti", String(128), nullable=False),
     Column("txn", String(128)),
@@ -181,7 +133,7 @@ event = Table(
 event_content = Table(
     "event_content",
     METADATA,
-    Column("event", _RowId, ForeignKey("event.id"), primary_key=True, autoincrement=False),
+    Column("event", RowId, ForeignKey("event.id"), primary_key=True, autoincrement=False),
     Column("token", LargeBinary, nullable=False),
     Column("entry_key", LargeBinary, nullable=False),
     Column("salt", LargeBinary, nullable=False),
@@ -219,7 +171,7 @@ log_checkpoint = Table(
 identifier = Table(
     "identifier",
     METADATA,
-    Column("id", _RowId, primary_key=True),
+    Column("id", RowId, primary_key=True),
     Column("token", LargeBinary, nullable=False, unique=True),
     Column("kind", SmallInteger, nullable=False),
 )
@@ -234,7 +186,7 @@ incident = Table(
     Column("changed_index", BigInteger, nullable=False),
     Column("content_index", BigInteger, nullable=False),
     Column("relief", SmallInteger, nullable=False),
-    Column("account", _RowId),
+    Column("account", RowId),
     Column("half_life", SmallInteger, nullable=False),
     Column("mass", BigInteger, nullable=False),
     Column("count", Integer, nullable=False),
@@ -253,10 +205,10 @@ incident = Table(
 edge = Table(
     "edge",
     METADATA,
-    Column("identifier", _RowId, nullable=False),
+    Column("identifier", RowId, nullable=False),
     Column("platform", Integer, nullable=False),
     Column("event_index", BigInteger, nullable=False),
-    Column("account", _RowId, nullable=False),
+    Column("account", RowId, nullable=False),
     Column("binding", SmallInteger, nullable=False),
     Column("declared", SmallInteger, nullable=False),
     PrimaryKeyConstraint("identifier", "platform", "event_index"),
@@ -266,8 +218,8 @@ edge = Table(
 posting = Table(
     "posting",
     METADATA,
-    Column("identifier", _RowId, nullable=False),
-    Column("account", _RowId, nullable=False),
+    Column("identifier", RowId, nullable=False),
+    Column("account", RowId, nullable=False),
     Column("platform", Integer, nullable=False),
     Column("half_life", SmallInteger, nullable=False),
     Column("mass", BigInteger, nullable=False),
@@ -285,7 +237,7 @@ posting = Table(
 multiplicity = Table(
     "multiplicity",
     METADATA,
-    Column("identifier", _RowId, nullable=False),
+    Column("identifier", RowId, nullable=False),
     Column("platform", Integer, nullable=False),
     Column("accounts", Integer, nullable=False),
     Column("bucket", SmallInteger, nullable=False),
@@ -298,8 +250,8 @@ multiplicity = Table(
 separation = Table(
     "separation",
     METADATA,
-    Column("account", _RowId, nullable=False),
-    Column("other", _RowId, nullable=False),
+    Column("account", RowId, nullable=False),
+    Column("other", RowId, nullable=False),
     Column("platform", Integer, nullable=False),
     Column("event_index", BigInteger, nullable=False),
     PrimaryKeyConstraint("account", "other", "platform"),
@@ -311,7 +263,7 @@ separation = Table(
 marker = Table(
     "marker",
     METADATA,
-    Column("identifier", _RowId, nullable=False),
+    Column("identifier", RowId, nullable=False),
     Column("platform", Integer, nullable=False),
     Column("kind", SmallInteger, nullable=False),
     Column("event_index", BigInteger, nullable=False),
@@ -325,7 +277,7 @@ marker = Table(
 recycling = Table(
     "recycling",
     METADATA,
-    Column("identifier", _RowId, nullable=False),
+    Column("identifier", RowId, nullable=False),
     Column("platform", Integer, nullable=False),
     Column("recycled_day", Integer, nullable=False),
     Column("event_index", BigInteger, nullable=False),

@@ -1,0 +1,226 @@
+"""Examine what is stored on its own: entries, checkpoints, and each statement against its row.
+
+What an audit finds has an index and a code. Nothing is derived here and nothing is written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from ledger.deriving import open_event
+from ledger.errors import LedgerCorrupt, LedgerError
+from ledger.identity.token import EVENT_AGE_MAX, check_age, verify_event_token
+from ledger.incident.incident import IncidentReport
+from ledger.incident.statement import (
+    Change,
+    LedgerStatement,
+    Statement,
+    parse_event,
+    parse_ledger_statement,
+)
+from ledger.judging import op_of
+from ledger.ledger import check_minted
+from ledger.log.checkpoint import open_checkpoint
+from ledger.log.leaf import Op, parse_leaf
+from ledger.log.merkle import EMPTY_ROOT, extend_frontier, frontier_root, leaf_hash
+from ledger.rights.notice import activates_at
+from ledger.store import entries, ledgers, platforms
+
+if TYPE_CHECKING:
+    from ledger.identity.key import PlatformKey
+    from ledger.identity.platform import Platform
+    from ledger.ledger import Ledger
+    from ledger.store.engine import Connection
+    from ledger.store.entries import LogState, StoredEvent
+
+Audited: TypeAlias = Statement | LedgerStatement
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that isn't as the statements say. `index` is the entry that it concerns."""
+
+    index: int | None
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What is stored, read in one transaction. `events` are in log order, pending ones last."""
+
+    state: LogState
+    rows: dict[int, tuple[bytes, bytes]]
+    events: list[StoredEvent]
+    reports: dict[tuple[object, object], StoredEvent]
+    checkpoints: list[tuple[int, str]]
+    keys: dict[str, PlatformKey]
+    platforms: dict[int, Platform]
+    policies: dict[int, str]
+
+
+def read_snapshot(connection: Connection) -> Snapshot:
+    """Read what is stored. *Raises*: LedgerCorrupt where a row can't be read."""
+    pending = entries.count_pending(connection)
+    events = [*entries.select_sequenced(connection), *entries.select_pending(connection, pending)]
+    members = platforms.select_platforms(connection)
+    return Snapshot(
+        state=entries.read_state(connection),
+        rows={
+            index: (entry, hashed) for index, entry, hashed in entries.stream_entries(connection)
+        },
+        events=events,
+        reports={(one.platform, one.jti): one for one in events if one.op == Op.INCIDENT_CONFIRMED},
+        checkpoints=list(entries.stream_checkpoints(connection)),
+        keys={k.kid: k for one in members for k in platforms.select_keys(connection, one.id)},
+        platforms={one.id: one for one in members},
+        policies=ledgers.select_policies(connection),
+    )
+
+
+def examine_rows(snapshot: Snapshot) -> list[Finding]:
+    """Check that entries are dense, parse, hash as stored and lead to the stored root."""
+    findings = []
+    size = snapshot.state.size
+    indexes = [event.entry_index for event in snapshot.events if event.entry_index is not None]
+    present = set(indexes)
+    expected = 0
+    for index, (entry, hashed) in snapshot.rows.items():
+        if index != expected:
+            findings.append(Finding(expected, "entry-missing", "The entry is missing."))
+        expected = index + 1
+        if index >= size:
+            findings.append(Finding(index, "entry-unknown", "The entry is beyond the log's size."))
+        if index not in present:
+            findings.append(Finding(index, "statement-missing", "No statement stands behind it."))
+        try:
+            parse_leaf(entry)
+        except LedgerError:
+            findings.append(Finding(index, "entry-malformed", "The entry can't be parsed."))
+        if leaf_hash(entry) != hashed:
+            findings.append(Finding(index, "leaf-hash", "The leaf hash isn't the entry's."))
+    if expected < size:
+        findings.append(Finding(expected, "entry-missing", "The entry is missing."))
+    findings += [
+        Finding(index, "entry-missing", "The entry of a statement is missing.")
+        for index in indexes
+        if index not in snapshot.rows and index != expected
+    ]
+    hashes = [leaf_hash(entry) for entry, _ in snapshot.rows.values()]
+    frontier = extend_frontier(0, b"", hashes)
+    derived = (len(hashes), frontier_root(len(hashes), frontier), frontier)
+    state = snapshot.state
+    if derived != (state.size, state.root, state.frontier):
+        findings.append(Finding(None, "log-state", "The log's state isn't that of its entries."))
+    return findings
+
+
+def examine_checkpoints(ledger: Ledger, snapshot: Snapshot) -> list[Finding]:
+    """Check that every published checkpoint opens and names the root of its size."""
+    findings = []
+    frontier = b""
+    size = 0
+    hashes = [leaf_hash(entry) for entry, _ in snapshot.rows.values()]
+    for published, note in snapshot.checkpoints:
+        try:
+            checkpoint = open_checkpoint(note, (ledger.verifier,))
+        except LedgerError:
+            findings.append(
+                Finding(published - 1, "checkpoint-forged", "A checkpoint doesn't open.")
+            )
+            continue
+        frontier = extend_frontier(size, frontier, hashes[size:published])
+        size = max(size, min(published, len(hashes)))
+        root = frontier_root(size, frontier) if size else EMPTY_ROOT
+        if (checkpoint.size, checkpoint.root_hash) != (published, root) or size != published:
+            findings.append(
+                Finding(published - 1, "checkpoint-root", "A checkpoint isn't of these entries.")
+            )
+    return findings
+
+
+def open_statement(ledger: Ledger, event: StoredEvent, snapshot: Snapshot) -> Audited | Finding:
+    """Unseal one statement, verify that its platform signed it, and parse it."""
+    index = event.entry_index
+    key = snapshot.keys.get(event.kid)
+    member = snapshot.platforms.get(event.platform)
+    if key is None or member is None or key.platform != event.platform:
+        return Finding(index, "key-missing", "The key of its statement isn't archived.")
+    try:
+        token = open_event(ledger, event)
+    except LedgerCorrupt:
+        return Finding(index, "content-unreadable", "Its statement is missing or was changed.")
+    try:
+        verified = verify_event_token(
+            token,
+            key,
+            issuer=member.uri,
+            audience=ledger.issuer,
+            received_at=event.received_at,
+            archived=True,
+        )
+        if event.platform == platforms.LEDGER_PLATFORM:
+            return parse_ledger_statement(verified.payload)
+        check_age(verified.claims, received_at=event.received_at, age_max=EVENT_AGE_MAX)
+        return parse_event(verified.payload)
+    except LedgerError:
+        return Finding(index, "statement-invalid", "Its statement doesn't verify.")
+
+
+_OWN_OPS = {
+    "incident-activated": Op.ACTIVATED,
+    "policy-published": Op.POLICY_PUBLISHED,
+    "platform-changed": Op.PLATFORM_CHANGED,
+}
+
+
+def examine_filing(
+    ledger: Ledger, event: StoredEvent, statement: Audited, snapshot: Snapshot
+) -> list[Finding]:
+    """Check that the row of a statement says what the statement says."""
+    row = (event.op, event.jti, event.txn, event.incident, event.response_until, event.active_from)
+    try:
+        sound = row == _file_anew(ledger, event, statement, snapshot)
+    except LedgerCorrupt:
+        sound = False
+    wrong = Finding(event.entry_index, "statement-misfiled", "It is filed as another statement.")
+    return [] if sound else [wrong]
+
+
+def _file_anew(
+    ledger: Ledger, event: StoredEvent, statement: Audited, snapshot: Snapshot
+) -> tuple[object, ...]:
+    """Give the row of a statement as the statement makes it. *Raises*: LedgerCorrupt."""
+    at = event.received_at
+    if isinstance(statement, IncidentReport):
+        check_minted(event.incident, at)
+        if statement.jurisdiction != ledger.jurisdiction.code:
+            raise LedgerCorrupt("The report is of another jurisdiction.")
+        until = statement.notice.response_until if statement.notice else None
+        active_from = activates_at(statement, ledger.jurisdiction, received_at=at) or at
+        op = Op.INCIDENT_CONFIRMED
+        return op, statement.jti, statement.txn, event.incident, until, active_from
+    if not isinstance(statement, LedgerStatement):
+        incident = ""
+        if isinstance(statement, Change):
+            incident = _find_incident(snapshot, event, event.platform, statement.incident_jti)
+        return op_of(statement), statement.jti, None, incident, None, None
+    check_minted(statement.jti, at)
+    incident = statement.subject
+    if statement.name == "incident-activated":
+        issuer, jti = (statement.members.get(f"incident_{name}") for name in ("iss", "jti"))
+        member = next((one.id for one in snapshot.platforms.values() if one.uri == issuer), None)
+        if _find_incident(snapshot, event, member, jti) != incident:
+            raise LedgerCorrupt("The statement names another report than its incident's.")
+    return _OWN_OPS.get(statement.name), statement.jti, None, incident, None, None
+
+
+def _find_incident(
+    snapshot: Snapshot, event: StoredEvent, platform: int | None, jti: object
+) -> str:
+    """Give the incident of the report that a later statement names. *Raises*: LedgerCorrupt."""
+    report = snapshot.reports.get((platform, jti))
+    if report is None or report.id > event.id:
+        raise LedgerCorrupt("The statement names no earlier report.")
+    return report.incident
