@@ -49,6 +49,7 @@ _ABOUT = (
     "says otherwise. Unknown query parameters are ignored."
 )
 _SCOPES = {
+    "evidence:read": "Whether evidence was seen as forged before.",
     "incidents:read": "How one's own incidents stand, and their receipts.",
     "risk:read": "Risk assessments and their outcomes.",
 }

@@ -14,8 +14,10 @@ from ledger.identity.token import EVENT_AGE_MAX, check_age, verify_event_token
 from ledger.incident.incident import IncidentReport
 from ledger.incident.statement import (
     Change,
+    Forgery,
     LedgerStatement,
     Statement,
+    Withdrawal,
     parse_event,
     parse_ledger_statement,
 )
@@ -71,7 +73,7 @@ def read_snapshot(connection: Connection) -> Snapshot:
             index: (entry, hashed) for index, entry, hashed in entries.stream_entries(connection)
         },
         events=events,
-        reports={(one.platform, one.jti): one for one in events if one.op == Op.INCIDENT_CONFIRMED},
+        reports={(one.platform, one.jti): one for one in events if one.op in _FIRST},
         checkpoints=list(entries.stream_checkpoints(connection)),
         keys={k.kid: k for one in members for k in platforms.select_keys(connection, one.id)},
         platforms={one.id: one for one in members},
@@ -168,6 +170,7 @@ def open_statement(ledger: Ledger, event: StoredEvent, snapshot: Snapshot) -> Au
         return Finding(index, "statement-invalid", "Its statement doesn't verify.")
 
 
+_FIRST = frozenset({Op.INCIDENT_CONFIRMED, Op.EVIDENCE_SEEN})  # that others name
 _OWN_OPS = {
     "incident-activated": Op.ACTIVATED,
     "policy-published": Op.POLICY_PUBLISHED,
@@ -203,7 +206,12 @@ def _file_anew(
         return op, statement.jti, statement.txn, event.incident, until, active_from
     if not isinstance(statement, LedgerStatement):
         incident = ""
-        if isinstance(statement, Change):
+        if isinstance(statement, Forgery):
+            check_minted(event.incident, at)
+            incident = event.incident
+        elif isinstance(statement, Withdrawal):
+            incident = _find_incident(snapshot, event, event.platform, statement.evidence_jti)
+        elif isinstance(statement, Change):
             incident = _find_incident(snapshot, event, event.platform, statement.incident_jti)
         return op_of(statement), statement.jti, None, incident, None, None
     check_minted(statement.jti, at)

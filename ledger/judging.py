@@ -8,12 +8,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ledger.deriving import read_report, weigh_report
-from ledger.errors import EventRefused, IncidentClosed, IncidentNotReported, UnknownIncident
+from ledger.deriving import read_report, read_statement, weigh_report
+from ledger.errors import EvidenceNotReported, EventRefused, IncidentClosed, IncidentNotReported, UnknownIncident
 from ledger.identity.identifier import check_epoch
 from ledger.incident.lifecycle import next_state
-from ledger.incident.proof_standard import judge_report
-from ledger.incident.statement import Correction, Marking, Recycling, Restitution, Unlinking
+from ledger.incident.proof_standard import judge_proof, judge_report
+from ledger.incident.statement import (
+    Correction,
+    Forgery,
+    Marking,
+    Recycling,
+    Restitution,
+    Unlinking,
+    Withdrawal,
+)
 from ledger.incident.taxonomy import MarkerKind
 from ledger.log.leaf import Op
 from ledger.rights.notice import activates_at, check_filing
@@ -30,8 +38,12 @@ if TYPE_CHECKING:
     from ledger.store.incidents import StoredIncident
 
 
-def op_of(statement: Change | Unlinking | Recycling | Marking) -> Op:
+def op_of(statement: Change | Unlinking | Recycling | Marking | Forgery | Withdrawal) -> Op:
     """Give what a statement that isn't a report does."""
+    if isinstance(statement, Forgery):
+        return Op.EVIDENCE_SEEN
+    if isinstance(statement, Withdrawal):
+        return Op.EVIDENCE_WITHDRAWN
     if isinstance(statement, Correction):
         return Op.CORRECTED
     if isinstance(statement, Restitution):
@@ -96,6 +108,28 @@ def judge_change(
         judge_new_report(ledger, change.report, platform, received_at)
         if activates_at(change.report, ledger.jurisdiction, received_at=received_at) is not None:
             raise EventRefused("The window to respond to the correction's notice is still open.")
+
+
+def judge_forgery(statement: Forgery, received_at: datetime) -> None:
+    """Refuse forged evidence that isn't proven as an incident is. *Raises*: StandardNotMet."""
+    judge_proof(statement.proof, at=min(statement.issued_at, received_at))
+
+
+def judge_withdrawal(
+    ledger: Ledger, statement: Withdrawal, reported: StoredEvent, history: list[StoredEvent]
+) -> None:
+    """Refuse a withdrawal of something else, or a second one.
+
+    *Raises*: EvidenceNotReported, IncidentClosed.
+    """
+    seen = read_statement(ledger, reported)
+    if not isinstance(seen, Forgery) or (seen.txn, seen.digest) != (
+        statement.txn,
+        statement.digest,
+    ):
+        raise EvidenceNotReported("The statement names another case or digest than the report.")
+    if any(one.op == Op.EVIDENCE_WITHDRAWN for one in history):
+        raise IncidentClosed("The evidence was withdrawn already.")
 
 
 def judge_link(

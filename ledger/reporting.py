@@ -15,6 +15,7 @@ from ledger.deriving import open_event
 from ledger.errors import (
     CaseReported,
     EventIdReused,
+    EvidenceNotReported,
     IncidentNotReported,
     InvalidKey,
     PlatformSuspended,
@@ -33,8 +34,16 @@ from ledger.identity.token import (
     verify_event_token,
 )
 from ledger.incident.incident import IncidentReport
-from ledger.incident.statement import Change, Marking, parse_event
-from ledger.judging import judge_change, judge_link, judge_new_report, op_of, own_report
+from ledger.incident.statement import Change, Forgery, Marking, Withdrawal, parse_event
+from ledger.judging import (
+    judge_change,
+    judge_forgery,
+    judge_link,
+    judge_new_report,
+    judge_withdrawal,
+    op_of,
+    own_report,
+)
 from ledger.ledger import mint_id
 from ledger.log.leaf import Op, commit
 from ledger.rights.notice import activates_at
@@ -131,6 +140,21 @@ def accept_event(ledger: Ledger, token: bytes, received_at: datetime) -> Accepte
                 history = entries.select_incident_events(connection, reported.incident)
                 judge_change(ledger, statement, platform, history, known, received_at)
             drafts = [_draft_event(ledger, statement, platform, reported.incident, said)]
+        elif isinstance(statement, Forgery):
+            judge_forgery(statement, received_at)
+            drafts = [
+                _draft_event(ledger, statement, platform, mint_id("evd_", received_at), said)
+            ]
+        elif isinstance(statement, Withdrawal):
+            reported = entries.find_event(connection, platform.id, statement.evidence_jti)
+            if reported is None or Op(reported.op) is not Op.EVIDENCE_SEEN:
+                raise EvidenceNotReported("The event names no forged evidence of this platform.")
+            entries.lock_event(connection, reported.id)
+            earlier = entries.find_event(connection, platform.id, jti)
+            if earlier is None:
+                history = entries.select_incident_events(connection, reported.incident)
+                judge_withdrawal(ledger, statement, reported, history)
+            drafts = [_draft_event(ledger, statement, platform, reported.incident, said)]
         else:
             named = statement.incident_jtis if isinstance(statement, Marking) else ()
             reports = {one: entries.find_event(connection, platform.id, one) for one in named}
@@ -146,7 +170,7 @@ def accept_event(ledger: Ledger, token: bytes, received_at: datetime) -> Accepte
     # now is published with the next one.
     if ledger.database.embedded:
         publish_checkpoint(ledger, received_at)
-    return Accepted(drafts[0].incident or None, repeated=False)
+    return Accepted(_incident_of(drafts[0]), repeated=False)
 
 
 def _verify(
@@ -173,7 +197,12 @@ def _answer_repeat(ledger: Ledger, earlier: StoredEvent, payload: bytes) -> Acce
         raise EventIdReused("The jti names a statement that was erased.")
     if payload_of(open_event(ledger, earlier)) != payload:
         raise EventIdReused("The jti names a statement with another content.")
-    return Accepted(earlier.incident or None, repeated=True)
+    return Accepted(_incident_of(earlier), repeated=True)
+
+
+def _incident_of(event: StoredEvent) -> str | None:
+    """Give the incident that a statement is about; forged evidence is none."""
+    return event.incident if event.incident.startswith("inc_") else None
 
 
 def _draft_report(

@@ -25,7 +25,7 @@ from ledger.log.checkpoint import Checkpoint, sign_checkpoint
 from ledger.log.leaf import Leaf, Op, commit, encode_leaf, tag_issuer
 from ledger.log.merkle import extend_frontier, frontier_root, leaf_hash
 from ledger.privacy.sealing import SealedToken, seal, unseal
-from ledger.store import entries, incidents, ledgers, overrides, platforms, postings
+from ledger.store import entries, evidence, incidents, ledgers, overrides, platforms, postings
 from ledger.store.engine import begin_read, begin_write
 from ledger.store.entries import LogState, StoredEvent
 
@@ -122,7 +122,12 @@ def sequence_pending(ledger: Ledger, connection: Connection, limit: int = BATCH_
             learn_policies(ledger, ledgers.select_unknown(connection, version, ledger.policies))
         policy = ledger.policies[version] if version else ledger.policy
         known = incidents.find_incident(connection, stored.incident)
-        content = entries.find_entry_event(connection, known.content_index) if known else None
+        rests_on = known.content_index if known else None
+        if stored.op == Op.EVIDENCE_WITHDRAWN:
+            rests_on = evidence.find_index(connection, stored.incident)
+        content = None
+        if rests_on is not None:
+            content = entries.find_entry_event(connection, rests_on)
         effect = derive_effect(ledger, policy, stored, known, content, index)
         marked = incidents.select_reported(connection, stored.platform, effect.waives)
         for one in (effect, *(waive(ledger, policy, waived, index) for waived in marked)):
@@ -154,6 +159,10 @@ def sequence_pending(ledger: Ledger, connection: Connection, limit: int = BATCH_
                     gone = postings.cut_edge(connection, token, *cut)
                     postings.recount_tokens(connection, cut[0], [token], gone)
             postings.forget_identifiers(connection, tokens)
+        if effect.pieces is not None:
+            at = (index, effect.day, stored.received_at)
+            record, member = stored.incident, stored.platform
+            evidence.replace_pieces(connection, record, member, at, effect.pieces)
         version = effect.policy_version or version
         entry = build_entry(ledger, stored, effect, tag_keys[stored.platform], version)
         written.append((index, entry, leaf_hash(entry)))

@@ -19,7 +19,7 @@ import httpx
 from ledger.errors import InvalidInput, LedgerError
 from ledger.identity.token import ASSERTION_TYPE, EVENT_TYPE, payload_of, sign_token
 from ledger.incident.rendering import render_event
-from ledger.incident.statement import Marking, Recycling, Unlinking, parse_event
+from ledger.incident.statement import Forgery, Marking, Recycling, Unlinking, Withdrawal, parse_event
 from ledger_client import clock
 from ledger_client.errors import InvalidAnswer, Refused, Unreachable
 from ledger_client.question import render_question
@@ -341,4 +341,4 @@ def _is_about_links(token: str) -> bool:
         statement = parse_event(payload_of(token))
     except LedgerError:
         return False
-    return isinstance(statement, Unlinking | Recycling | Marking)
+    return isinstance(statement, Unlinking | Recycling | Marking | Forgery | Withdrawal)

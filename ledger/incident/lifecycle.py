@@ -25,7 +25,7 @@ class State(StrEnum):
     ERASED = "erased"
 
 
-_OPEN = (State.HELD, State.ACTIVE, State.DISPUTED)
+OPEN = (State.HELD, State.ACTIVE, State.DISPUTED)
 
 _NEXT: dict[tuple[State | None, Op], State] = {
     (None, Op.INCIDENT_CONFIRMED): State.HELD,
@@ -35,9 +35,9 @@ _NEXT: dict[tuple[State | None, Op], State] = {
     (State.DISPUTED, Op.DISPUTE_REJECTED): State.ACTIVE,
     (State.DISPUTED, Op.NOTED): State.ACTIVE,
     (State.DISPUTED, Op.EXPUNGED): State.EXPUNGED,
-    **{(state, Op.RETRACTED): State.RETRACTED for state in _OPEN},
-    **{(state, op): state for state in _OPEN for op in (Op.CORRECTED, Op.RESTITUTED)},
-    **{(state, Op.EXPIRED): State.EXPIRED for state in _OPEN},
+    **{(state, Op.RETRACTED): State.RETRACTED for state in OPEN},
+    **{(state, op): state for state in OPEN for op in (Op.CORRECTED, Op.RESTITUTED)},
+    **{(state, Op.EXPIRED): State.EXPIRED for state in OPEN},
     **{(state, Op.ERASED): State.ERASED for state in State if state is not State.ERASED},
 }
 

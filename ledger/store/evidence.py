@@ -1,0 +1,240 @@
+"""Statements about forged evidence: what is known, what is like it, who was told, who is told again.
+
+Likeness is found by bands and then verified: every piece within the distance is found, and none
+beyond it. Distances are counted here because SQLite counts no bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, func, insert, literal, or_, select, update
+
+from ledger.incident.evidence import DISTANCE_MAX, Piece, list_slots, probe_slots
+from ledger.store.columns import to_microseconds
+from ledger.store.tables import evidence, evidence_band, evidence_match, platform, recall
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
+
+    from sqlalchemy.engine import Connection
+
+    from ledger.incident.evidence import Sought
+
+PIECES_BITS = 10  # 32 items of 16 frames and a picture each fit below an index
+EVIDENCE = "evidence"  # the kind of a recall: of what an answer said of its evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A known piece that is like one that was asked about. No distance is the very file.
+
+    *Shape*: `record` is what was reported, `group` the corporate group of who reported it.
+    """
+
+    piece: int
+    record: str
+    group: str
+    distance: int | None
+    seen_day: int
+    is_original: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """An answer that rests on what was taken back since."""
+
+    id: str
+    answer: str
+    kind: str
+    recalled_at: datetime
+    acknowledged_at: datetime | None
+
+
+# --- What is known: written by the sequencer alone --------------------------------------------
+
+
+def replace_pieces(
+    connection: Connection,
+    record: str,
+    member: int,
+    at: tuple[int, int, datetime],
+    pieces: Sequence[Piece],
+) -> None:
+    """Write what a record is recognised by over what it was, and recall what was told of the rest.
+
+    *Shape*: `at` are the entry's index, the day of its statement since 1970, and when it came.
+    """
+    index, day, received_at = at
+    mine = evidence.c.record == record
+    before = connection.execute(select(evidence.c.id, evidence.c.pdq).where(mine)).all()
+    if before:
+        for number, pdq in before:
+            if pdq is not None:
+                gone = evidence_band.c.slot.in_(list_slots(bytes(pdq)))
+                connection.execute(
+                    delete(evidence_band).where(gone, evidence_band.c.evidence == number)
+                )
+        connection.execute(delete(evidence).where(mine))
+        _insert_recalls(connection, record, index, received_at)
+    rows = [
+        {
+            "id": index << PIECES_BITS | place,
+            "record": record,
+            "platform": member,
+            "digest": piece.digest,
+            "pdq": piece.pdq,
+            "original": int(piece.is_original),
+            "seen_day": day,
+        }
+        for place, piece in enumerate(pieces)
+    ]
+    if rows:
+        connection.execute(insert(evidence), rows)
+    bands = [
+        {"slot": slot, "evidence": row["id"]}
+        for row, piece in zip(rows, pieces, strict=True)
+        if piece.pdq is not None
+        for slot in list_slots(piece.pdq)
+    ]
+    if bands:
+        connection.execute(insert(evidence_band), bands)
+
+
+def find_index(connection: Connection, record: str) -> int | None:
+    """Find the index of the statement by which a record is recognised, if it is."""
+    found = connection.execute(
+        select(func.min(evidence.c.id)).where(evidence.c.record == record)
+    ).scalar_one()
+    return None if found is None else int(found) >> PIECES_BITS
+
+
+def _insert_recalls(connection: Connection, record: str, index: int, at: datetime) -> None:
+    """Recall every answer that told of a record: once, however often this is done."""
+    match = evidence_match.c
+    told = select(match.answer, match.platform).where(match.record == record)
+    rows = []
+    for answer, member in connection.execute(told):
+        name = hashlib.sha256(b"%d\x00%s\x00%s" % (index, record.encode(), answer.encode()))
+        rows.append(
+            {
+                "id": f"rcl_{to_microseconds(at) // 1000:012x}{name.hexdigest()[:20]}",
+                "platform": member,
+                "answer": answer,
+                "kind": EVIDENCE,
+                "recalled_at": at,
+            }
+        )
+    if rows:
+        connection.execute(insert(recall), rows)
+        connection.execute(delete(evidence_match).where(match.record == record))
+
+
+def stream_evidence(connection: Connection) -> Iterator[tuple[int, tuple[object, ...]]]:
+    """Stream every piece and every band, for comparison: the index of its entry, then the row."""
+    for statement in (select(evidence), select(evidence_band.c.evidence, evidence_band.c.slot)):
+        for row in connection.execute(statement).yield_per(1000):
+            values = tuple(bytes(v) if isinstance(v, memoryview) else v for v in row)
+            yield int(row[0]) >> PIECES_BITS, values
+
+
+# --- What is like it ----------------------------------------------------------------------------
+
+
+def find_like(connection: Connection, pdq: bytes) -> list[tuple[int, int]]:
+    """Find every piece within the distance of a hash: its id and its distance."""
+    slots = probe_slots(pdq)
+    embedded = connection.dialect.name == "sqlite"
+    among = f"IN ({', '.join('?' * len(slots))})" if embedded else "= ANY(%s)"
+    cursor = connection.connection.cursor()
+    cursor.execute(_LIKE.format(among=among), tuple(slots) if embedded else (slots,))
+    sought, found = int.from_bytes(pdq), {}
+    for number, known in cursor:
+        distance = (sought ^ int.from_bytes(known)).bit_count()
+        if distance <= DISTANCE_MAX:
+            found[number] = distance
+    cursor.close()
+    return sorted(found.items())
+
+
+_LIKE = """
+    SELECT e.id, e.pdq FROM evidence_band b JOIN evidence e ON e.id = b.evidence
+    WHERE b.slot {among}
+"""
+
+
+def match_pieces(connection: Connection, sought: Sought, group: str) -> list[Match]:
+    """Match one file with the pieces that other groups reported, each at its least distance.
+
+    What is found is held until the transaction ends, so that nobody withdraws it unheard.
+    """
+    nearest: dict[int, int] = {}
+    for form in {form for forms in sought.pictures for form in forms}:
+        for number, distance in find_like(connection, form):
+            nearest[number] = min(distance, nearest.get(number, distance))
+    statement = (
+        select(evidence, platform.c.group_name)
+        .join(platform, platform.c.id == evidence.c.platform)
+        .where(
+            or_(evidence.c.id.in_(nearest), evidence.c.digest == sought.digest),
+            platform.c.group_name != group,
+        )
+        .with_for_update(read=True, of=evidence)
+    )
+    return [
+        Match(
+            row.id,
+            row.record,
+            row.group_name,
+            None if sought.digest == bytes(row.digest) else nearest[row.id],
+            row.seen_day,
+            bool(row.original),
+        )
+        for row in connection.execute(statement)
+    ]
+
+
+# --- Who was told, and who is told again -------------------------------------------------------
+
+
+def record_matches(
+    connection: Connection, answer: str, member: int, records: Iterable[str], at: datetime
+) -> None:
+    """Record of which records an answer told, and nothing of what was asked."""
+    rows: list[dict[str, Any]] = [
+        {"answer": answer, "record": record, "platform": member, "matched_at": at}
+        for record in sorted(set(records))
+    ]
+    if rows:
+        connection.execute(insert(evidence_match), rows)
+
+
+def select_recalls(connection: Connection, member: int, after: str, limit: int) -> list[Recall]:
+    """Give a member's recalls behind an id, oldest first."""
+    one = recall.c
+    statement = (
+        select(one.id, one.answer, one.kind, one.recalled_at, one.acknowledged_at)
+        .where(one.platform == member, one.id > after)
+        .order_by(one.id)
+        .limit(limit)
+    )
+    return [Recall(*row) for row in connection.execute(statement)]
+
+
+def acknowledge_recall(
+    connection: Connection, member: int, recall_id: str, at: datetime
+) -> Recall | None:
+    """Write down when a member acknowledged a recall, the first time, and give it."""
+    one = recall.c
+    mine = (one.platform == member, one.id == recall_id)
+    connection.execute(
+        update(recall)
+        .where(*mine, one.acknowledged_at.is_(None))
+        .values(acknowledged_at=literal(at, one.acknowledged_at.type))
+    )
+    columns = (one.id, one.answer, one.kind, one.recalled_at, one.acknowledged_at)
+    row = connection.execute(select(*columns).where(*mine)).one_or_none()
+    return None if row is None else Recall(*row)
