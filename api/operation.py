@@ -63,6 +63,11 @@ class Call(Generic[BodyT]):
     digest: bytes
     instance: str
     known_caller: Caller | None
+    query: Mapping[str, str] = field(default_factory=dict)
+
+    def parse_query(self, model: type[ModelT]) -> ModelT:
+        """Read the query's parameters. *Raises*: SchemaViolation."""
+        return _validate_query(model, self.query)
 
     @property
     def caller(self) -> Caller:
@@ -111,6 +116,7 @@ class Operation(Generic[BodyT]):
     creates: bool = False
     cache: str = NO_STORE
     refuse: Callable[[LedgerError, str], Answer] = render_problem
+    query: type[RequestModel] | None = None
     body_max_bytes: int | None = None  # where it isn't the setting's
 
     @property
@@ -138,6 +144,7 @@ def operation(  # noqa: PLR0913 - the parts of a declaration
     creates: bool = False,
     cache: str = NO_STORE,
     refuse: Callable[[LedgerError, str], Answer] = render_problem,
+    query: type[RequestModel] | None = None,
     body_max_bytes: int | None = None,
 ) -> Callable[[Callable[[Ledger, Call[BodyT]], Answer]], Operation[BodyT]]:
     """Declare that the function below is the view of an operation."""
@@ -156,10 +163,25 @@ def operation(  # noqa: PLR0913 - the parts of a declaration
             creates=creates,
             cache=cache,
             refuse=refuse,
+            query=query,
             body_max_bytes=body_max_bytes,
         )
 
     return declare
+
+
+def _validate_query(model: type[ModelT], query: Mapping[str, str]) -> ModelT:
+    """Read the parameters that a model names, each a text; others are ignored."""
+    try:
+        return model.model_validate(
+            {name: query[name] for name in model.model_fields if name in query}
+        )
+    except ValidationError as error:
+        names = (str(one["loc"][0]) for one in error.errors(include_url=False))
+        faults = tuple(
+            Fault(f"/{name}", "wrong-form", "The parameter isn't of its form.") for name in names
+        )
+        raise SchemaViolation("The query doesn't fit its schema.", faults=faults) from None
 
 
 def json_body(model: type[ModelT], *, example: object) -> Body[ModelT]:

@@ -11,6 +11,7 @@ import click
 from cli.asking import event, risk, token
 from cli.checkout import is_checkout, load_operator
 from cli.errors import AskedWrongly
+from cli.exchanging import evidence
 from cli.keys import key
 from cli.verifying import receipt
 from ledger.errors import InvalidInput, LedgerCorrupt, LedgerError
@@ -94,5 +95,5 @@ def main(context: click.Context, folder: Path) -> None:
     context.obj = folder
 
 
-for one in (key, token, event, risk, receipt):
+for one in (key, token, event, risk, receipt, evidence):
     main.add_command(one)

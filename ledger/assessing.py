@@ -27,12 +27,14 @@ from ledger.graph.posting import day_number
 from ledger.identity.identifier import account_key, check_epoch, lookup_key
 from ledger.identity.platform import require_scope
 from ledger.ledger import learn_policies, learn_shadows, mint_id
+from ledger.recognising import recognise, render_seen
 from ledger.risk.advice import advise
 from ledger.risk.answer import answer_question
 from ledger.risk.score import score_on_day
 from ledger.store import assessments, ledgers
 from ledger.store.assessments import GivenAnswer, StoredAssessment
 from ledger.store.engine import begin_read, begin_write
+from ledger.store.evidence import record_matches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,9 +43,11 @@ if TYPE_CHECKING:
     from ledger.graph.neighbourhood import Evidence, Neighbourhood
     from ledger.identity.identifier import AccountRef, IdentifierClaim
     from ledger.identity.platform import Caller, Platform
+    from ledger.incident.evidence import Sought
     from ledger.incident.incident import Money
     from ledger.ledger import Ledger
     from ledger.risk.advice import Purpose
+    from ledger.store.engine import Connection
 
 VALID_FOR = timedelta(minutes=10)
 PORTFOLIO_STATISTICS = "portfolio_statistics"  # a purpose that is about no single buyer
@@ -65,6 +69,7 @@ class AssessmentRequest:
     client_reference: str | None
     idempotency_key: str | None
     digest: bytes
+    evidence: tuple[Sought, ...] = ()
 
 
 def assess_risk(
@@ -79,7 +84,7 @@ def assess_risk(
     _check_asker(ledger, caller, (request,))
     platform = caller.platform
     asked = _bind(ledger, request)
-    with begin_write(ledger.database, autocommit=True) as connection:
+    with begin_write(ledger.database, autocommit=not request.evidence) as connection:
         if request.idempotency_key is not None:
             repeated = assessments.find_repeated_assessment(
                 connection, platform.id, request.idempotency_key
@@ -91,15 +96,27 @@ def assess_risk(
         learn_policies(ledger, ledgers.select_unknown(connection, version, ledger.policies))
         shadow = evidence.shadow_version
         learn_shadows(ledger, ledgers.select_unknown_shadow(connection, shadow, ledger.shadows))
-        new = _answer(ledger, platform, asked, evidence, assessed_at)
+        matches = [m for one in recognise(connection, platform, request.evidence) for m in one]
+        new = _answer(ledger, platform, asked, evidence, assessed_at, render_seen(matches))
         is_recorded = assessments.record_first(connection, new)
+        if request.evidence:  # one transaction: nobody withdraws in between what was matched
+            if not is_recorded:
+                _record_again(connection, new)
+            records = [one.record for one in matches]
+            record_matches(connection, new.id, platform.id, records, assessed_at)
+            return GivenAnswer(new.id, new.answer)
     if not is_recorded:  # the order was asked about before
         with begin_write(ledger.database) as connection:
-            bound = assessments.lock_order(connection, platform.id, new.order_commitment)
-            check_order(bound, new.account, new.identifiers)
-            assessments.widen_order(connection, platform.id, new.order_commitment, new.identifiers)
-            assessments.insert_assessment(connection, new)
+            _record_again(connection, new)
     return GivenAnswer(new.id, new.answer)
+
+
+def _record_again(connection: Connection, new: StoredAssessment) -> None:
+    """Record an answer about an order that was asked about before. *Raises*: OrderConflict."""
+    bound = assessments.lock_order(connection, new.platform, new.order_commitment)
+    check_order(bound, new.account, new.identifiers)
+    assessments.widen_order(connection, new.platform, new.order_commitment, new.identifiers)
+    assessments.insert_assessment(connection, new)
 
 
 def assess_batch(
@@ -256,9 +273,17 @@ def _bind(ledger: Ledger, request: AssessmentRequest) -> _Question:
 
 
 def _answer(
-    ledger: Ledger, platform: Platform, asked: _Question, evidence: Evidence, at: datetime
+    ledger: Ledger,
+    platform: Platform,
+    asked: _Question,
+    evidence: Evidence,
+    at: datetime,
+    seen_before: dict[str, object] | None = None,
 ) -> StoredAssessment:
-    """Score a question and render its answer, ready to be recorded."""
+    """Score a question and render its answer, ready to be recorded.
+
+    Whether its evidence was seen before stands beside the score, which doesn't know of it.
+    """
     request = asked.request
     policy, day = ledger.policies[evidence.policy_version], day_number(at.date())
     surroundings = build_neighbourhood(
@@ -266,12 +291,14 @@ def _answer(
     )
     years = ledger.jurisdiction.retention_years
     score, shown = answer_question(surroundings, policy, request.purpose, day, years)
+    shown_evidence: dict[str, object] = shown["evidence"]
     answer_id = mint_id("ra_", at)
     answer = {
         "id": answer_id,
         "assessed_at": _text(at),
         "valid_until": _text(at + VALID_FOR),
         **shown,
+        "evidence": {**shown_evidence, "seen_before": seen_before},
         "log": {"size": evidence.log_size, "origin": ledger.origin},
         "client_reference": request.client_reference,
     }

@@ -57,8 +57,8 @@ class Effect:
 
     *Shape*: `before` is the incident while it counted, which stops; `after` how it stands now,
     counting from here where there is an `account`, under `claims`. `decided` are the reports of
-    its reporter that this decides: upheld, overturned. `pieces` is by what evidence its record is recognised
-    from here on, none where it isn't any more; None leaves it.
+    its reporter that this decides: upheld, overturned. `pieces` is by what evidence its record is
+    recognised from here on, none where it isn't any more; None leaves it.
     """
 
     ref: int

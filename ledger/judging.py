@@ -9,7 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ledger.deriving import read_report, read_statement, weigh_report
-from ledger.errors import EvidenceNotReported, EventRefused, IncidentClosed, IncidentNotReported, UnknownIncident
+from ledger.errors import (
+    EventRefused,
+    EvidenceNotReported,
+    IncidentClosed,
+    IncidentNotReported,
+    UnknownIncident,
+)
 from ledger.identity.identifier import check_epoch
 from ledger.incident.lifecycle import next_state
 from ledger.incident.proof_standard import judge_proof, judge_report
@@ -115,14 +121,14 @@ def judge_forgery(statement: Forgery, received_at: datetime) -> None:
     judge_proof(statement.proof, at=min(statement.issued_at, received_at))
 
 
-def judge_withdrawal(
-    ledger: Ledger, statement: Withdrawal, reported: StoredEvent, history: list[StoredEvent]
-) -> None:
+def judge_withdrawal(ledger: Ledger, statement: Withdrawal, history: list[StoredEvent]) -> None:
     """Refuse a withdrawal of something else, or a second one.
+
+    *Shape*: `history` are all statements about the evidence, its report first.
 
     *Raises*: EvidenceNotReported, IncidentClosed.
     """
-    seen = read_statement(ledger, reported)
+    seen = read_statement(ledger, history[0])
     if not isinstance(seen, Forgery) or (seen.txn, seen.digest) != (
         statement.txn,
         statement.digest,

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ledger.store.engine import Connection
+    from ledger.store.incidents import StoredIncident
 
 BATCH_MAX = 500
 
@@ -101,7 +102,7 @@ def draft_event(ledger: Ledger, event: StoredEvent, token: bytes) -> StoredEvent
     return replace(event, sealed=sealed, salt=secrets.token_bytes(32))
 
 
-def sequence_pending(ledger: Ledger, connection: Connection, limit: int = BATCH_MAX) -> int:  # noqa: C901, PLR0912 - flat: no frame stands between the one writer and its statements
+def sequence_pending(ledger: Ledger, connection: Connection, limit: int = BATCH_MAX) -> int:  # noqa: C901, PLR0912, PLR0915 - flat: no frame stands between the one writer and its statements
     """Give pending statements their indexes and apply them; give how many there were.
 
     Must run inside a writing transaction. *Raises*: LedgerUnavailable where another sequencer
@@ -122,12 +123,7 @@ def sequence_pending(ledger: Ledger, connection: Connection, limit: int = BATCH_
             learn_policies(ledger, ledgers.select_unknown(connection, version, ledger.policies))
         policy = ledger.policies[version] if version else ledger.policy
         known = incidents.find_incident(connection, stored.incident)
-        rests_on = known.content_index if known else None
-        if stored.op == Op.EVIDENCE_WITHDRAWN:
-            rests_on = evidence.find_index(connection, stored.incident)
-        content = None
-        if rests_on is not None:
-            content = entries.find_entry_event(connection, rests_on)
+        content = _find_content(connection, stored, known)
         effect = derive_effect(ledger, policy, stored, known, content, index)
         marked = incidents.select_reported(connection, stored.platform, effect.waives)
         for one in (effect, *(waive(ledger, policy, waived, index) for waived in marked)):
@@ -161,8 +157,7 @@ def sequence_pending(ledger: Ledger, connection: Connection, limit: int = BATCH_
             postings.forget_identifiers(connection, tokens)
         if effect.pieces is not None:
             at = (index, effect.day, stored.received_at)
-            record, member = stored.incident, stored.platform
-            evidence.replace_pieces(connection, record, member, at, effect.pieces)
+            evidence.replace_pieces(connection, stored, at, effect.pieces)
         version = effect.policy_version or version
         entry = build_entry(ledger, stored, effect, tag_keys[stored.platform], version)
         written.append((index, entry, leaf_hash(entry)))
@@ -171,6 +166,16 @@ def sequence_pending(ledger: Ledger, connection: Connection, limit: int = BATCH_
         advanced = extend_state(state, [hashed for _, _, hashed in written], version)
         entries.advance_state(connection, state, advanced)
     return len(written)
+
+
+def _find_content(
+    connection: Connection, stored: StoredEvent, known: StoredIncident | None
+) -> StoredEvent | None:
+    """Find the statement that says what an incident is, or the evidence that is withdrawn."""
+    index = known.content_index if known else None
+    if stored.op == Op.EVIDENCE_WITHDRAWN:
+        index = evidence.find_index(connection, stored.incident)
+    return None if index is None else entries.find_entry_event(connection, index)
 
 
 def extend_state(state: LogState, leaf_hashes: list[bytes], policy_version: int) -> LogState:

@@ -19,10 +19,17 @@ import httpx
 from ledger.errors import InvalidInput, LedgerError
 from ledger.identity.token import ASSERTION_TYPE, EVENT_TYPE, payload_of, sign_token
 from ledger.incident.rendering import render_event
-from ledger.incident.statement import Forgery, Marking, Recycling, Unlinking, Withdrawal, parse_event
+from ledger.incident.statement import (
+    Forgery,
+    Marking,
+    Recycling,
+    Unlinking,
+    Withdrawal,
+    parse_event,
+)
 from ledger_client import clock
 from ledger_client.errors import InvalidAnswer, Refused, Unreachable
-from ledger_client.question import render_question
+from ledger_client.question import render_question, select_hashes
 from ledger_client.receipt import Standing, issuer_of, verify_acknowledgement, verify_standing
 
 if TYPE_CHECKING:
@@ -43,6 +50,7 @@ _GOOD = range(200, 300)
 _UNAUTHORIZED, _NOT_FOUND, _REFUSED_FROM = 401, 404, 400
 _ANSWER_BYTES_MAX = 4_194_304
 _ACCESS = re.compile("[A-Za-z0-9._~+/-]+=*", re.ASCII)
+_RECALL = re.compile("rcl_[0-9a-f]{32}", re.ASCII)
 _LOCATION = re.compile("/v1/incidents/(inc_[0-9a-f]{32})", re.ASCII)
 
 
@@ -156,6 +164,47 @@ class Client:
         """Tell what was done after an answer; give the record's id. *Raises*: as `assess`."""
         created = self._create(f"/v1/risk-assessments/{assessment_id}/outcomes", outcome)
         return _text_of(created, "id")
+
+    # --- Evidence ---------------------------------------------------------------------------
+
+    def match_evidence(self, files: Sequence[Mapping[str, object]]) -> list[dict[str, Any] | None]:
+        """Ask whether files were reported as forged; give what was seen of each, or None.
+
+        *Shape*: of each file `sha256` and `pdq`, as an inspection renders them; all else stays
+        here. *Raises*: as `assess`.
+        """
+        asked = {"evidence": [select_hashes(one) for one in files]}
+        told = _object_of(self._authorized("POST", "/v1/evidence-matches", json=asked))
+        matches = told.get("matches")
+        if not isinstance(matches, list) or len(matches) != len(files):
+            raise InvalidAnswer("The matches aren't those of the files.")
+        if not all(isinstance(one, dict) for one in matches):
+            raise InvalidAnswer("A match isn't one.")
+        return [one.get("seen_before") for one in matches]
+
+    def report_evidence(self, seen: Forgery) -> Sent:
+        """Report forged evidence, without anybody's name. *Raises*: as `report`."""
+        return self.report(seen)
+
+    def recalls(self) -> list[dict[str, Any]]:
+        """Give every answer of one's own that was recalled, oldest first. *Raises*: as `assess`."""
+        found: list[dict[str, Any]] = []
+        path = "/v1/recalls?limit=200"
+        while path:
+            part = _object_of(self._authorized("GET", path))
+            data, cursor = part.get("data"), part.get("next_cursor")
+            if not isinstance(data, list):
+                raise InvalidAnswer("The ledger's answer isn't a list of recalls.")
+            found += data
+            is_next = isinstance(cursor, str) and _RECALL.fullmatch(cursor) is not None
+            path = f"/v1/recalls?limit=200&cursor={cursor}" if is_next and data else ""
+        return found
+
+    def acknowledge_recall(self, recall_id: str) -> None:
+        """Tell that a recall is known. *Raises*: as `assess`, InvalidInput for no recall's id."""
+        if _RECALL.fullmatch(recall_id) is None:
+            raise InvalidInput("That isn't a recall's id.")
+        self._authorized("POST", f"/v1/recalls/{recall_id}/acknowledgement")
 
     def _create(self, path: str, body: Mapping[str, object]) -> dict[str, Any]:
         headers = {"Idempotency-Key": secrets.token_urlsafe(24)}

@@ -80,3 +80,8 @@ def render_question(asked: Question) -> dict[str, object]:
     if asked.client_reference is not None:
         body["client_reference"] = asked.client_reference
     return body
+
+
+def select_hashes(file: Mapping[str, object]) -> dict[str, object]:
+    """Select the hashes of a file's description: all that a question about it may hold."""
+    return {name: file[name] for name in ("sha256", "pdq") if file.get(name)}

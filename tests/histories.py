@@ -134,7 +134,7 @@ class MemoryIndex:
             self._recycle(said)
         elif isinstance(said, Marking):
             self._mark(said)
-        else:
+        elif isinstance(said, Change):
             self._change(said)
 
     def _change(self, said: Change) -> None:

@@ -56,7 +56,7 @@ def find_pieces(
             continue
         told = [*item.frames, *([(item.pdq, item.quality or 0)] if item.pdq else [])]
         sharp = [pdq for pdq, quality in told if quality >= QUALITY_MIN]
-        for pdq in sharp or [None]:
+        for pdq in sharp or (None,):
             pieces[Piece(item.digest, pdq, is_original)] = None
     return tuple(pieces)
 

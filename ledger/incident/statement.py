@@ -159,7 +159,9 @@ class Withdrawal(Signed):
 
 
 Change: TypeAlias = Retraction | Restitution | Correction
-Statement: TypeAlias = IncidentReport | Change | Unlinking | Recycling | Marking | Forgery | Withdrawal
+Statement: TypeAlias = (
+    IncidentReport | Change | Unlinking | Recycling | Marking | Forgery | Withdrawal
+)
 
 
 @dataclass(frozen=True, slots=True)

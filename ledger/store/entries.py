@@ -234,7 +234,10 @@ def select_bearing(connection: Connection, keys: Sequence[bytes], size: int) -> 
 
 def count_overriding_since(connection: Connection, size: int) -> int:
     """Count the entries from a size of the log on that change or take back what was before."""
-    harmless = (Op.INCIDENT_CONFIRMED, Op.ACTIVATED, Op.PLATFORM_CHANGED, Op.POLICY_PUBLISHED)
+    harmless = (
+        *(Op.INCIDENT_CONFIRMED, Op.ACTIVATED, Op.PLATFORM_CHANGED, Op.POLICY_PUBLISHED),
+        *(Op.EVIDENCE_SEEN, Op.EVIDENCE_WITHDRAWN),
+    )
     statement = select(func.count()).select_from(event).where(event.c.entry_index >= size)
     changing = statement.where(event.c.op.not_in([int(op) for op in harmless]))
     return int(connection.execute(changing).scalar_one())

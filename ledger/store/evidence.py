@@ -1,4 +1,4 @@
-"""Statements about forged evidence: what is known, what is like it, who was told, who is told again.
+"""Statements about forged evidence: what is known and like it, and who was told of it.
 
 Likeness is found by bands and then verified: every piece within the distance is found, and none
 beyond it. Distances are counted here because SQLite counts no bits.
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
     from ledger.incident.evidence import Sought
+    from ledger.store.entries import StoredEvent
 
 PIECES_BITS = 10  # 32 items of 16 frames and a picture each fit below an index
 EVIDENCE = "evidence"  # the kind of a recall: of what an answer said of its evidence
@@ -59,16 +60,16 @@ class Recall:
 
 def replace_pieces(
     connection: Connection,
-    record: str,
-    member: int,
+    stored: StoredEvent,
     at: tuple[int, int, datetime],
     pieces: Sequence[Piece],
 ) -> None:
-    """Write what a record is recognised by over what it was, and recall what was told of the rest.
+    """Write what a statement's record is recognised by over what it was; recall what was told.
 
     *Shape*: `at` are the entry's index, the day of its statement since 1970, and when it came.
     """
     index, day, received_at = at
+    record, member = stored.incident, stored.platform
     mine = evidence.c.record == record
     before = connection.execute(select(evidence.c.id, evidence.c.pdq).where(mine)).all()
     if before:
@@ -152,7 +153,7 @@ def find_like(connection: Connection, pdq: bytes) -> list[tuple[int, int]]:
     cursor = connection.connection.cursor()
     cursor.execute(_LIKE.format(among=among), tuple(slots) if embedded else (slots,))
     sought, found = int.from_bytes(pdq), {}
-    for number, known in cursor:
+    for number, known in cursor.fetchall():
         distance = (sought ^ int.from_bytes(known)).bit_count()
         if distance <= DISTANCE_MAX:
             found[number] = distance
