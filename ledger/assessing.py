@@ -27,14 +27,14 @@ from ledger.graph.posting import day_number
 from ledger.identity.identifier import account_key, check_epoch, lookup_key
 from ledger.identity.platform import require_scope
 from ledger.ledger import learn_policies, learn_shadows, mint_id
-from ledger.recognising import recognise, render_seen
+from ledger.recognising import render_seen
 from ledger.risk.advice import advise
 from ledger.risk.answer import answer_question
 from ledger.risk.score import score_on_day
 from ledger.store import assessments, ledgers
+from ledger.store import evidence as exchanged
 from ledger.store.assessments import GivenAnswer, StoredAssessment
 from ledger.store.engine import begin_read, begin_write
-from ledger.store.evidence import record_matches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from ledger.incident.incident import Money
     from ledger.ledger import Ledger
     from ledger.risk.advice import Purpose
-    from ledger.store.engine import Connection
+    from ledger.store.evidence import Match
 
 VALID_FOR = timedelta(minutes=10)
 PORTFOLIO_STATISTICS = "portfolio_statistics"  # a purpose that is about no single buyer
@@ -96,27 +96,27 @@ def assess_risk(
         learn_policies(ledger, ledgers.select_unknown(connection, version, ledger.policies))
         shadow = evidence.shadow_version
         learn_shadows(ledger, ledgers.select_unknown_shadow(connection, shadow, ledger.shadows))
-        matches = [m for one in recognise(connection, platform, request.evidence) for m in one]
+        matches: list[Match] = []
+        for one in request.evidence:
+            nearest = exchanged.find_like(connection, one.forms)
+            matches += exchanged.select_matches(connection, one.digest, nearest, platform.group)
         new = _answer(ledger, platform, asked, evidence, assessed_at, render_seen(matches))
-        is_recorded = assessments.record_first(connection, new)
         if request.evidence:  # one transaction: nobody withdraws in between what was matched
-            if not is_recorded:
-                _record_again(connection, new)
+            bound = assessments.lock_orders(connection, platform.id, [new])[new.order_commitment]
+            check_order(bound, new.account, new.identifiers)
+            assessments.widen_order(connection, platform.id, new.order_commitment, new.identifiers)
+            assessments.insert_assessment(connection, new)
             records = [one.record for one in matches]
-            record_matches(connection, new.id, platform.id, records, assessed_at)
+            exchanged.record_matches(connection, new.id, platform.id, records, assessed_at)
             return GivenAnswer(new.id, new.answer)
+        is_recorded = assessments.record_first(connection, new)
     if not is_recorded:  # the order was asked about before
         with begin_write(ledger.database) as connection:
-            _record_again(connection, new)
+            bound = assessments.lock_order(connection, platform.id, new.order_commitment)
+            check_order(bound, new.account, new.identifiers)
+            assessments.widen_order(connection, platform.id, new.order_commitment, new.identifiers)
+            assessments.insert_assessment(connection, new)
     return GivenAnswer(new.id, new.answer)
-
-
-def _record_again(connection: Connection, new: StoredAssessment) -> None:
-    """Record an answer about an order that was asked about before. *Raises*: OrderConflict."""
-    bound = assessments.lock_order(connection, new.platform, new.order_commitment)
-    check_order(bound, new.account, new.identifiers)
-    assessments.widen_order(connection, new.platform, new.order_commitment, new.identifiers)
-    assessments.insert_assessment(connection, new)
 
 
 def assess_batch(

@@ -116,6 +116,41 @@ def judge_change(
             raise EventRefused("The window to respond to the correction's notice is still open.")
 
 
+def name_reported(statement: Change | Withdrawal) -> str:
+    """Give the jti of the report that a later statement is about."""
+    if isinstance(statement, Withdrawal):
+        return statement.evidence_jti
+    return statement.incident_jti
+
+
+def check_reported(statement: Change | Withdrawal, found: StoredEvent | None) -> StoredEvent:
+    """Check that a later statement names a report of its kind, of the same platform.
+
+    *Raises*: IncidentNotReported, EvidenceNotReported.
+    """
+    if isinstance(statement, Withdrawal):
+        if found is None or Op(found.op) is not Op.EVIDENCE_SEEN:
+            raise EvidenceNotReported("The event names no forged evidence of this platform.")
+    elif found is None or Op(found.op) is not Op.INCIDENT_CONFIRMED:
+        raise IncidentNotReported("The event names no incident of this platform.")
+    return found
+
+
+def judge_later(
+    ledger: Ledger,
+    statement: Change | Withdrawal,
+    platform: Platform,
+    history: list[StoredEvent],
+    known: StoredIncident | None,
+    received_at: datetime,
+) -> None:
+    """Refuse a change or a withdrawal that breaks a rule. *Raises*: as those that judge them."""
+    if isinstance(statement, Withdrawal):
+        judge_withdrawal(ledger, statement, history)
+    else:
+        judge_change(ledger, statement, platform, history, known, received_at)
+
+
 def judge_forgery(statement: Forgery, received_at: datetime) -> None:
     """Refuse forged evidence that isn't proven as an incident is. *Raises*: StandardNotMet."""
     judge_proof(statement.proof, at=min(statement.issued_at, received_at))

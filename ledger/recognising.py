@@ -1,4 +1,4 @@
-"""Whether evidence was seen as forged before: found, told in bands, and written down for recalls.
+"""What is told of evidence that was seen as forged before: bands, a month, and nobody's name.
 
 A match says that a picture was reported, never by whom, never of whom, and it is no part of any
 score. What the asker's own group reported is left out: it knows that, and by counting it could
@@ -11,22 +11,11 @@ from typing import TYPE_CHECKING
 
 from ledger.graph.posting import month_text
 from ledger.incident.evidence import band_distance
-from ledger.store import evidence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ledger.identity.platform import Platform
-    from ledger.incident.evidence import Sought
-    from ledger.store.engine import Connection
     from ledger.store.evidence import Match
-
-
-def recognise(
-    connection: Connection, asker: Platform, sought: Sequence[Sought]
-) -> list[list[Match]]:
-    """Match each file with what other groups reported as forged, in the order of the files."""
-    return [evidence.match_pieces(connection, one, asker.group) for one in sought]
 
 
 def render_seen(matches: Sequence[Match]) -> dict[str, object] | None:

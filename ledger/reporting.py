@@ -15,8 +15,6 @@ from ledger.deriving import open_event
 from ledger.errors import (
     CaseReported,
     EventIdReused,
-    EvidenceNotReported,
-    IncidentNotReported,
     InvalidKey,
     PlatformSuspended,
     UnknownIncident,
@@ -36,11 +34,12 @@ from ledger.identity.token import (
 from ledger.incident.incident import IncidentReport
 from ledger.incident.statement import Change, Forgery, Marking, Withdrawal, parse_event
 from ledger.judging import (
-    judge_change,
+    check_reported,
     judge_forgery,
+    judge_later,
     judge_link,
     judge_new_report,
-    judge_withdrawal,
+    name_reported,
     op_of,
     own_report,
 )
@@ -65,7 +64,6 @@ if TYPE_CHECKING:
     from ledger.identity.token import VerifiedToken
     from ledger.incident.statement import Statement
     from ledger.ledger import Ledger
-    from ledger.store.engine import Connection
 
 SEQUENCED_WITHIN_SECONDS = 60  # the promise in every acknowledgement
 
@@ -130,19 +128,23 @@ def accept_event(ledger: Ledger, token: bytes, received_at: datetime) -> Accepte
                 raise CaseReported("This case was reported already.")
             drafts = _draft_report(ledger, statement, platform, said)
         elif isinstance(statement, Change | Withdrawal):
-            reported = _lock_reported(connection, platform.id, statement)
+            named = entries.find_event(connection, platform.id, name_reported(statement))
+            reported = check_reported(statement, named)
+            entries.lock_event(connection, reported.id)
             # Whoever held the lock may have accepted this very statement.
             earlier = entries.find_event(connection, platform.id, jti)
             if earlier is None:
-                _judge_later(ledger, connection, statement, platform, reported, received_at)
+                known = incidents.find_incident(connection, reported.incident)
+                history = entries.select_incident_events(connection, reported.incident)
+                judge_later(ledger, statement, platform, history, known, received_at)
             drafts = [_draft_event(ledger, statement, platform, reported.incident, said)]
         elif isinstance(statement, Forgery):
             judge_forgery(statement, received_at)
             record = mint_id("evd_", received_at)
             drafts = [_draft_event(ledger, statement, platform, record, said)]
         else:
-            named = statement.incident_jtis if isinstance(statement, Marking) else ()
-            reports = {one: entries.find_event(connection, platform.id, one) for one in named}
+            jtis = statement.incident_jtis if isinstance(statement, Marking) else ()
+            reports = {one: entries.find_event(connection, platform.id, one) for one in jtis}
             judge_link(ledger, statement, reports)
             drafts = [_draft_event(ledger, statement, platform, "", said)]
         if earlier is not None:
@@ -156,42 +158,6 @@ def accept_event(ledger: Ledger, token: bytes, received_at: datetime) -> Accepte
     if ledger.database.embedded:
         publish_checkpoint(ledger, received_at)
     return Accepted(_incident_of(drafts[0]), repeated=False)
-
-
-def _lock_reported(
-    connection: Connection, platform: int, statement: Change | Withdrawal
-) -> StoredEvent:
-    """Find what a later statement is about and hold it until the transaction ends.
-
-    *Raises*: IncidentNotReported, EvidenceNotReported.
-    """
-    if isinstance(statement, Withdrawal):
-        reported = entries.find_event(connection, platform, statement.evidence_jti)
-        if reported is None or Op(reported.op) is not Op.EVIDENCE_SEEN:
-            raise EvidenceNotReported("The event names no forged evidence of this platform.")
-    else:
-        reported = entries.find_event(connection, platform, statement.incident_jti)
-        if reported is None or Op(reported.op) is not Op.INCIDENT_CONFIRMED:
-            raise IncidentNotReported("The event names no incident of this platform.")
-    entries.lock_event(connection, reported.id)
-    return reported
-
-
-def _judge_later(
-    ledger: Ledger,
-    connection: Connection,
-    statement: Change | Withdrawal,
-    platform: Platform,
-    reported: StoredEvent,
-    received_at: datetime,
-) -> None:
-    """Refuse a change or a withdrawal that breaks a rule. *Raises*: as those that judge them."""
-    history = entries.select_incident_events(connection, reported.incident)
-    if isinstance(statement, Withdrawal):
-        judge_withdrawal(ledger, statement, history)
-    else:
-        known = incidents.find_incident(connection, reported.incident)
-        judge_change(ledger, statement, platform, history, known, received_at)
 
 
 def _verify(

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ledger.store.engine import Connection
-    from ledger.store.incidents import StoredIncident
 
 BATCH_MAX = 500
 
@@ -123,7 +122,7 @@ def sequence_pending(ledger: Ledger, connection: Connection, limit: int = BATCH_
             learn_policies(ledger, ledgers.select_unknown(connection, version, ledger.policies))
         policy = ledger.policies[version] if version else ledger.policy
         known = incidents.find_incident(connection, stored.incident)
-        content = _find_content(connection, stored, known)
+        content = entries.find_content(connection, stored, known.content_index if known else None)
         effect = derive_effect(ledger, policy, stored, known, content, index)
         marked = incidents.select_reported(connection, stored.platform, effect.waives)
         for one in (effect, *(waive(ledger, policy, waived, index) for waived in marked)):
@@ -156,8 +155,9 @@ def sequence_pending(ledger: Ledger, connection: Connection, limit: int = BATCH_
                     postings.recount_tokens(connection, cut[0], [token], gone)
             postings.forget_identifiers(connection, tokens)
         if effect.pieces is not None:
-            at = (index, effect.day, stored.received_at)
-            evidence.replace_pieces(connection, stored, at, effect.pieces)
+            if evidence.delete_pieces(connection, stored.incident):
+                evidence.insert_recalls(connection, stored, index)
+            evidence.insert_pieces(connection, stored, index, effect.day, effect.pieces)
         version = effect.policy_version or version
         entry = build_entry(ledger, stored, effect, tag_keys[stored.platform], version)
         written.append((index, entry, leaf_hash(entry)))
@@ -166,16 +166,6 @@ def sequence_pending(ledger: Ledger, connection: Connection, limit: int = BATCH_
         advanced = extend_state(state, [hashed for _, _, hashed in written], version)
         entries.advance_state(connection, state, advanced)
     return len(written)
-
-
-def _find_content(
-    connection: Connection, stored: StoredEvent, known: StoredIncident | None
-) -> StoredEvent | None:
-    """Find the statement that says what an incident is, or the evidence that is withdrawn."""
-    index = known.content_index if known else None
-    if stored.op == Op.EVIDENCE_WITHDRAWN:
-        index = evidence.find_index(connection, stored.incident)
-    return None if index is None else entries.find_entry_event(connection, index)
 
 
 def extend_state(state: LogState, leaf_hashes: list[bytes], policy_version: int) -> LogState:

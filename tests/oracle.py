@@ -19,7 +19,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import networkx as nx
 
 from ledger.incident.incident import IncidentReport
-from ledger.incident.statement import Correction, Marking, Recycling, Restitution, Unlinking
+from ledger.incident.statement import (
+    Correction,
+    Marking,
+    Recycling,
+    Restitution,
+    Retraction,
+    Unlinking,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -42,6 +42,11 @@ class Sought:
     digest: bytes | None
     pictures: tuple[tuple[bytes, ...], ...]
 
+    @property
+    def forms(self) -> tuple[bytes, ...]:
+        """All forms of all pictures."""
+        return tuple(form for forms in self.pictures for form in forms)
+
 
 def find_pieces(
     evidence: tuple[EvidenceItem, ...], *, is_original: bool = False

@@ -15,6 +15,7 @@ from ledger.store.tables import (
     edge,
     event,
     event_content,
+    evidence,
     identifier,
     incident,
     log_checkpoint,
@@ -109,6 +110,13 @@ _CHECKPOINT = (
 )
 
 
+_SEEN = _EVENTS.where(
+    event.c.incident == bindparam("about"),
+    event.c.op == int(Op.EVIDENCE_SEEN),
+    event.c.incident.in_(select(evidence.c.record)),
+)
+
+
 def _event(row: Row[tuple[object, ...]]) -> StoredEvent:
     fields = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for a row by column
     sealed = None
@@ -198,6 +206,22 @@ def select_pending(connection: Connection, limit: int) -> list[StoredEvent]:
 def find_entry_event(connection: Connection, index: int) -> StoredEvent | None:
     """Find the statement that became the entry at an index."""
     row = connection.execute(_BY_INDEX, {"at": index}).one_or_none()
+    return None if row is None else _event(row)
+
+
+def find_content(
+    connection: Connection, stored: StoredEvent, index: int | None
+) -> StoredEvent | None:
+    """Find the statement that a pending one is about: an incident's content, by its index.
+
+    A withdrawal is about the evidence that was seen, unless nothing is left of it.
+    """
+    if stored.op == Op.EVIDENCE_WITHDRAWN:
+        row = connection.execute(_SEEN, {"about": stored.incident}).one_or_none()
+    elif index is None:
+        return None
+    else:
+        row = connection.execute(_BY_INDEX, {"at": index}).one_or_none()
     return None if row is None else _event(row)
 
 

@@ -10,19 +10,18 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, insert, literal, or_, select, update
+from sqlalchemy import delete, insert, literal, or_, select, update
 
 from ledger.incident.evidence import DISTANCE_MAX, Piece, list_slots, probe_slots
 from ledger.store.columns import to_microseconds
 from ledger.store.tables import evidence, evidence_band, evidence_match, platform, recall
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy.engine import Connection
 
-    from ledger.incident.evidence import Sought
     from ledger.store.entries import StoredEvent
 
 PIECES_BITS = 10  # 32 items of 16 frames and a picture each fit below an index
@@ -58,34 +57,33 @@ class Recall:
 # --- What is known: written by the sequencer alone --------------------------------------------
 
 
-def replace_pieces(
-    connection: Connection,
-    stored: StoredEvent,
-    at: tuple[int, int, datetime],
-    pieces: Sequence[Piece],
-) -> None:
-    """Write what a statement's record is recognised by over what it was; recall what was told.
-
-    *Shape*: `at` are the entry's index, the day of its statement since 1970, and when it came.
-    """
-    index, day, received_at = at
-    record, member = stored.incident, stored.platform
+def delete_pieces(connection: Connection, record: str) -> bool:
+    """Forget by what a record was recognised; tell whether there was anything."""
     mine = evidence.c.record == record
     before = connection.execute(select(evidence.c.id, evidence.c.pdq).where(mine)).all()
+    for number, pdq in before:
+        if pdq is not None:
+            gone = evidence_band.c.slot.in_(list_slots(bytes(pdq)))
+            connection.execute(
+                delete(evidence_band).where(gone, evidence_band.c.evidence == number)
+            )
     if before:
-        for number, pdq in before:
-            if pdq is not None:
-                gone = evidence_band.c.slot.in_(list_slots(bytes(pdq)))
-                connection.execute(
-                    delete(evidence_band).where(gone, evidence_band.c.evidence == number)
-                )
         connection.execute(delete(evidence).where(mine))
-        _insert_recalls(connection, record, index, received_at)
+    return bool(before)
+
+
+def insert_pieces(
+    connection: Connection, stored: StoredEvent, index: int, day: int, pieces: Sequence[Piece]
+) -> None:
+    """Write down by what a statement's record is recognised.
+
+    *Units*: `day` of the statement since 1970-01-01.
+    """
     rows = [
         {
             "id": index << PIECES_BITS | place,
-            "record": record,
-            "platform": member,
+            "record": stored.incident,
+            "platform": stored.platform,
             "digest": piece.digest,
             "pdq": piece.pdq,
             "original": int(piece.is_original),
@@ -105,24 +103,16 @@ def replace_pieces(
         connection.execute(insert(evidence_band), bands)
 
 
-def find_index(connection: Connection, record: str) -> int | None:
-    """Find the index of the statement by which a record is recognised, if it is."""
-    found = connection.execute(
-        select(func.min(evidence.c.id)).where(evidence.c.record == record)
-    ).scalar_one()
-    return None if found is None else int(found) >> PIECES_BITS
-
-
-def _insert_recalls(connection: Connection, record: str, index: int, at: datetime) -> None:
-    """Recall every answer that told of a record: once, however often this is done."""
-    match = evidence_match.c
-    told = select(match.answer, match.platform).where(match.record == record)
+def insert_recalls(connection: Connection, stored: StoredEvent, index: int) -> None:
+    """Recall every answer that told of a statement's record, and forget that it told of it."""
+    match, at = evidence_match.c, stored.received_at
+    told = select(match.answer, match.platform).where(match.record == stored.incident)
     rows = []
     for answer, member in connection.execute(told):
-        name = hashlib.sha256(b"%d\x00%s\x00%s" % (index, record.encode(), answer.encode()))
+        name = hashlib.sha256(b"%d\x00%s" % (index, answer.encode())).hexdigest()
         rows.append(
             {
-                "id": f"rcl_{to_microseconds(at) // 1000:012x}{name.hexdigest()[:20]}",
+                "id": f"rcl_{to_microseconds(at) // 1000:012x}{name[:20]}",
                 "platform": member,
                 "answer": answer,
                 "kind": EVIDENCE,
@@ -131,7 +121,7 @@ def _insert_recalls(connection: Connection, record: str, index: int, at: datetim
         )
     if rows:
         connection.execute(insert(recall), rows)
-        connection.execute(delete(evidence_match).where(match.record == record))
+        connection.execute(delete(evidence_match).where(match.record == stored.incident))
 
 
 def stream_evidence(connection: Connection) -> Iterator[tuple[int, tuple[object, ...]]]:
@@ -145,20 +135,22 @@ def stream_evidence(connection: Connection) -> Iterator[tuple[int, tuple[object,
 # --- What is like it ----------------------------------------------------------------------------
 
 
-def find_like(connection: Connection, pdq: bytes) -> list[tuple[int, int]]:
-    """Find every piece within the distance of a hash: its id and its distance."""
-    slots = probe_slots(pdq)
+def find_like(connection: Connection, forms: Iterable[bytes]) -> dict[int, int]:
+    """Find every piece within the distance of any of some hashes: ids with their least distance."""
     embedded = connection.dialect.name == "sqlite"
-    among = f"IN ({', '.join('?' * len(slots))})" if embedded else "= ANY(%s)"
     cursor = connection.connection.cursor()
-    cursor.execute(_LIKE.format(among=among), tuple(slots) if embedded else (slots,))
-    sought, found = int.from_bytes(pdq), {}
-    for number, known in cursor.fetchall():
-        distance = (sought ^ int.from_bytes(known)).bit_count()
-        if distance <= DISTANCE_MAX:
-            found[number] = distance
+    nearest: dict[int, int] = {}
+    for form in dict.fromkeys(forms):
+        slots = probe_slots(form)
+        among = f"IN ({', '.join('?' * len(slots))})" if embedded else "= ANY(%s)"
+        cursor.execute(_LIKE.format(among=among), tuple(slots) if embedded else (slots,))
+        sought = int.from_bytes(form)
+        for number, known in cursor.fetchall():
+            distance = (sought ^ int.from_bytes(known)).bit_count()
+            if distance <= DISTANCE_MAX:
+                nearest[number] = min(distance, nearest.get(number, distance))
     cursor.close()
-    return sorted(found.items())
+    return nearest
 
 
 _LIKE = """
@@ -167,20 +159,18 @@ _LIKE = """
 """
 
 
-def match_pieces(connection: Connection, sought: Sought, group: str) -> list[Match]:
-    """Match one file with the pieces that other groups reported, each at its least distance.
+def select_matches(
+    connection: Connection, digest: bytes | None, nearest: Mapping[int, int], group: str
+) -> list[Match]:
+    """Give what other groups reported of one file: by its digest, or as found to be like it.
 
-    What is found is held until the transaction ends, so that nobody withdraws it unheard.
+    It is held until the transaction ends, so that nobody withdraws it unheard.
     """
-    nearest: dict[int, int] = {}
-    for form in {form for forms in sought.pictures for form in forms}:
-        for number, distance in find_like(connection, form):
-            nearest[number] = min(distance, nearest.get(number, distance))
     statement = (
         select(evidence, platform.c.group_name)
         .join(platform, platform.c.id == evidence.c.platform)
         .where(
-            or_(evidence.c.id.in_(nearest), evidence.c.digest == sought.digest),
+            or_(evidence.c.id.in_(list(nearest)), evidence.c.digest == digest),
             platform.c.group_name != group,
         )
         .with_for_update(read=True, of=evidence)
@@ -190,7 +180,7 @@ def match_pieces(connection: Connection, sought: Sought, group: str) -> list[Mat
             row.id,
             row.record,
             row.group_name,
-            None if sought.digest == bytes(row.digest) else nearest[row.id],
+            None if digest == bytes(row.digest) else nearest[row.id],
             row.seen_day,
             bool(row.original),
         )
