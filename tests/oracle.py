@@ -19,14 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import networkx as nx
 
 from ledger.incident.incident import IncidentReport
-from ledger.incident.statement import (
-    Correction,
-    Marking,
-    Recycling,
-    Restitution,
-    Retraction,
-    Unlinking,
-)
+from ledger.incident.statement import Correction, Marking, Recycling, Restitution, Unlinking
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -178,7 +171,7 @@ class Oracle:
                 self.change(said.issuer, jti, gone=True)
         elif isinstance(said, Correction):
             self.change(said.issuer, said.incident_jti, report=said.report)
-        elif isinstance(said, Retraction | Restitution):
+        elif hasattr(said, "incident_jti"):
             how = "halved" if isinstance(said, Restitution) else "gone"
             self.change(said.issuer, said.incident_jti, **{how: True})
         self._graph = None

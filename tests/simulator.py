@@ -183,8 +183,7 @@ class Simulator:
     ) -> IncidentReport:
         """State an incident whose notice window is still open."""
         honest = self.incident(buyer, identifiers, at)
-        if honest.notice is None:
-            raise AssertionError
+        assert honest.notice is not None
         return replace(honest, notice=replace(honest.notice, response_until=until))
 
     def retraction(self, report: IncidentReport, at: datetime, **changes: Any) -> Retraction:
@@ -234,11 +233,10 @@ class Simulator:
         """State that a picture was proven false, without a word about whose claim it was."""
         like = sample_report(at)
         said = (self.uri, self.next_id("evt"), self.next_id("case"), at, at)
-        piece = EvidenceItem(
-            EvidenceKind.CLAIM_PHOTO, EvidenceSource.BUYER, digest, pdq, 100 if pdq else None
-        )
-        honest = Forgery(*said, digest, like.conduct, (piece,), like.proof, is_original=False)
-        return replace(honest, **changes)
+        kind, source = EvidenceKind.CLAIM_PHOTO, EvidenceSource.BUYER
+        piece = EvidenceItem(kind, source, digest, pdq, 100)
+        seen = Forgery(*said, digest, like.conduct, (piece,), like.proof, is_original=False)
+        return replace(seen, **changes)
 
     def withdrawal(self, seen: Forgery, at: datetime, **changes: Any) -> Withdrawal:
         """State that what was said of a forged picture is taken back."""
@@ -273,9 +271,7 @@ class Simulator:
 
     def retract(self, sent: Sent, at: datetime) -> Sent:
         """Take a report back."""
-        if not isinstance(sent.statement, IncidentReport):
-            raise TypeError
-        return self.send(self.retraction(sent.statement, at), at)
+        return self.send(self.retraction(sent.report, at), at)
 
     # --- Questions --------------------------------------------------------------------------
 
