@@ -69,7 +69,7 @@ REACHED = {
     "create_outcome": {201, 400, 404},
     "create_evidence_matches": {200, 400},
     "read_recalls": {200},
-    "acknowledge_recall": {200, 404},
+    "acknowledge_recall": {404},
     "read_policy": {200, 404},
     "read_checkpoint": {200, 304},
     "read_keys": {200, 304},
@@ -120,6 +120,7 @@ class Exchange:
         self.ids = {
             "incident_id": shop.report("liu", phone_and_device("liu"), now).incident_id,
             "version": "1",
+            "recall_id": f"rcl_{0:032x}",
             "assessment_id": assess_risk(ledger, shop.caller(now), self.question, now).id,
         }
         sequence(ledger, now)
