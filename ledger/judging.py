@@ -19,7 +19,7 @@ from ledger.log.leaf import Op
 from ledger.rights.notice import activates_at, check_filing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
     from datetime import datetime
 
     from ledger.identity.platform import Caller, Platform
@@ -101,11 +101,12 @@ def judge_change(
 def judge_link(
     ledger: Ledger,
     statement: Unlinking | Recycling | Marking,
-    reports: Mapping[str, StoredEvent | None],
+    histories: Sequence[list[StoredEvent]],
 ) -> None:
     """Refuse a statement about links that breaks a rule.
 
-    *Shape*: `reports` are the issuer's own statements that a marker names, by jti.
+    *Shape*: `histories` are all statements about each incident that a marker names; none of one
+    that isn't the issuer's own.
     *Raises*: InvalidIdentifier, IncidentNotReported, EventRefused.
     """
     if isinstance(statement, Recycling):
@@ -115,12 +116,13 @@ def judge_link(
         check_epoch(one, sandbox=ledger.sandbox)
     if isinstance(statement, Unlinking):
         return
-    if reports and statement.kind is not MarkerKind.TAKEOVER_VICTIM:
+    if histories and statement.kind is not MarkerKind.TAKEOVER_VICTIM:
         raise EventRefused("Only the marker of a takeover's victim names incidents.")
-    for stored in reports.values():
-        if stored is None or Op(stored.op) is not Op.INCIDENT_CONFIRMED:
+    for history in histories:
+        if not history:
             raise IncidentNotReported("The event names no incident of this platform.")
-        report = read_report(ledger, stored)
+        contents = [one for one in history if Op(one.op) in {Op.INCIDENT_CONFIRMED, Op.CORRECTED}]
+        report = read_report(ledger, contents[-1])
         if report.account != statement.account:
             raise EventRefused("The marker names an incident of another account.")
         if not statement.begins <= report.conduct_ended_at <= statement.until:

@@ -133,8 +133,10 @@ def accept_event(ledger: Ledger, token: bytes, received_at: datetime) -> Accepte
             drafts = [_draft_event(ledger, statement, platform, reported.incident, said)]
         else:
             named = statement.incident_jtis if isinstance(statement, Marking) else ()
-            reports = {one: entries.find_event(connection, platform.id, one) for one in named}
-            judge_link(ledger, statement, reports)
+            histories = [
+                entries.select_reported_events(connection, platform.id, one) for one in named
+            ]
+            judge_link(ledger, statement, histories)
             drafts = [_draft_event(ledger, statement, platform, "", said)]
         if earlier is not None:
             return _answer_repeat(ledger, earlier, verified.payload)

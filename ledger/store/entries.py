@@ -190,6 +190,14 @@ def select_incident_events(connection: Connection, incident_id: str) -> list[Sto
     return [_event(row) for row in connection.execute(_BY_INCIDENT, {"about": incident_id})]
 
 
+def select_reported_events(connection: Connection, platform: int, jti: str) -> list[StoredEvent]:
+    """Give all statements about the incident that a platform reported by a jti, or none."""
+    reported = find_event(connection, platform, jti)
+    if reported is None or reported.op != Op.INCIDENT_CONFIRMED:
+        return []
+    return select_incident_events(connection, reported.incident)
+
+
 def select_pending(connection: Connection, limit: int) -> list[StoredEvent]:
     """Give accepted events that have no index yet, in accept order."""
     return [_event(row) for row in connection.execute(_PENDING, {"most": limit})]
