@@ -206,10 +206,14 @@ def _instant(instant: datetime | None) -> str | None:
     patterns={"incident_id": INCIDENT_ID},
     replies=(Reply(200, "The receipt, a C2SP tlog-proof.", media_type=TEXT),),
     errors=(UnknownIncident, ReceiptUnpublished),
+    waits=True,
 )
 def read_receipt(ledger: Ledger, call: Call[None]) -> Answer:
     """Fetch the receipt of one of your reports.
 
-    404 with Retry-After while no published checkpoint covers it.
+    404 with Retry-After while no published checkpoint covers it. On PostgreSQL `Prefer: wait=n`
+    waits for that; where too many wait already, or on SQLite, it doesn't.
     """
-    return render_text(prove_incident(ledger, call.caller, call.path["incident_id"]))
+    incident_id = call.path["incident_id"]
+    receipt = prove_incident(ledger, call.caller, incident_id, wait_seconds=call.wait_seconds)
+    return render_text(receipt)

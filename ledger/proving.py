@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ledger.deriving import open_event
@@ -12,6 +13,7 @@ from ledger.log.merkle import inclusion_proof
 from ledger.log.receipt import Receipt, render_receipt, verify_receipt
 from ledger.store import entries
 from ledger.store.engine import begin_read
+from ledger.store.waiting import stream_publications
 
 if TYPE_CHECKING:
     from ledger.identity.platform import Caller
@@ -30,13 +32,26 @@ def latest_checkpoint(ledger: Ledger) -> str:
     return found[1]
 
 
-def prove_incident(ledger: Ledger, caller: Caller, incident_id: str) -> str:
+def prove_incident(
+    ledger: Ledger, caller: Caller, incident_id: str, *, wait_seconds: float = 0
+) -> str:
     """Give the receipt of the report of one of the caller's incidents, verified first.
 
-    *Shape*: C2SP tlog-proof text. *Raises*: UnknownIncident, ReceiptUnpublished while no
-    published checkpoint covers the entry, LedgerCorrupt where our own proof fails.
+    *Shape*: C2SP tlog-proof text. Where nothing covers the entry yet it waits for the next
+    publications. *Raises*: UnknownIncident, ReceiptUnpublished while no published checkpoint
+    covers the entry, LedgerCorrupt where our own proof fails.
     """
     require_scope(caller, "incidents:read")
+    try:
+        return _prove(ledger, caller, incident_id)
+    except ReceiptUnpublished:
+        for _ in stream_publications(ledger.database, wait_seconds):
+            with suppress(ReceiptUnpublished):
+                return _prove(ledger, caller, incident_id)
+        raise
+
+
+def _prove(ledger: Ledger, caller: Caller, incident_id: str) -> str:
     with begin_read(ledger.database) as connection:
         history = entries.select_incident_events(connection, incident_id)
         report = own_report(caller, history)

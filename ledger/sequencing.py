@@ -28,6 +28,7 @@ from ledger.privacy.sealing import SealedToken, seal, unseal
 from ledger.store import entries, incidents, ledgers, overrides, platforms, postings
 from ledger.store.engine import begin_read, begin_write
 from ledger.store.entries import LogState, StoredEvent
+from ledger.store.waiting import announce_publication
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -203,6 +204,7 @@ def publish_checkpoint(ledger: Ledger, at: datetime) -> int:
         checkpoint = Checkpoint(ledger.origin, state.size, state.root)
         note = sign_checkpoint(checkpoint, ledger.signer)
         entries.insert_checkpoint(connection, state.size, note, at)
+        announce_publication(connection)
         return state.size
 
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _ASSERTION_KIND = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _ASSERTION_SECONDS = 60
 _RENEWED_BEFORE = timedelta(seconds=30)
+_PATIENCE = "wait=5"
 _TRIES = 4
 _WAIT_SECONDS_MAX = 5.0
 _DAY = 86_400
@@ -183,7 +184,8 @@ class Client:
 
         *Raises*: as `assess`.
         """
-        return self._authorized("GET", f"/v1/incidents/{incident_id}/receipt").text
+        path = f"/v1/incidents/{incident_id}/receipt"
+        return self._authorized("GET", path, headers={"Prefer": _PATIENCE}).text
 
     def verify_receipt(self, receipt: str, sent: Sent, *, status: str | None = None) -> Standing:
         """Verify offline that a receipt is for a sent statement.
