@@ -74,8 +74,9 @@ def _end(error: Exception, status: int) -> None:
     sentence = f"{error.code}: {error}" if isinstance(error, LedgerError) else str(error)
     printable = "".join(one for one in sentence if one.isprintable() or one == "\n")
     click.echo(f"bcl: {printable}", err=True)
-    for fault in getattr(error, "faults", ()) if isinstance(error, LedgerError) else ():
-        click.echo(f"     {fault.pointer}: {fault.detail} ({fault.code})", err=True)
+    for fault in getattr(error, "faults", ()):
+        named = f"{fault.pointer}: {fault.detail} ({fault.code})"
+        click.echo(f"     {''.join(filter(str.isprintable, named))}", err=True)
     sys.exit(status)
 
 

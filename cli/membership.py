@@ -7,6 +7,7 @@ a --vkey it takes the one that a sandbox keeps in its folder.
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import update_wrapper
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ledger.errors import InvalidInput, InvalidJwk, InvalidNote
+from ledger.errors import InvalidInput, InvalidJwk, InvalidNote, MalformedJson
 from ledger.identity.key import load_private
 from ledger.log.note import parse_vkey
 from ledger.strict_json import parse_json
@@ -96,9 +97,18 @@ def read_vkey(folder: Path) -> str:
         raise InvalidInput(f"There is no sandbox in {folder}: name the log's --vkey.") from error
 
 
+def read_json(path: Path) -> object:
+    """Read a file of JSON, or standard input for "-". *Raises*: MalformedJson, with its name."""
+    raw = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+    try:
+        return parse_json(raw)
+    except MalformedJson as error:
+        raise MalformedJson(f"{path}: {error.detail}") from error
+
+
 def read_private_jwk(path: Path) -> dict[str, str]:
     """Read a platform's private JWK. *Raises*: InvalidJwk, MalformedJson."""
-    value = parse_json(path.read_bytes())
+    value = read_json(path)
     if not isinstance(value, dict) or not all(isinstance(one, str) for one in value.values()):
         raise InvalidJwk("The key file doesn't hold one private JWK.")
     private = {str(name): str(one) for name, one in value.items()}

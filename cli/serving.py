@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shlex
@@ -17,7 +18,7 @@ from rich.text import Text
 
 from cli import clock
 from cli.checkout import ROOT
-from cli.membership import read_vkey
+from cli.membership import VKEY_FILE, read_vkey
 from cli.opening import (
     SANDBOX_ORIGIN,
     found_ledger,
@@ -80,6 +81,7 @@ def serve(folder: Path, host: str | None, port: int | None) -> None:
     places = (str(ROOT), environment.get("PYTHONPATH", ""))
     environment["PYTHONPATH"] = os.pathsep.join(place for place in places if place)
     if in_sandbox:
+        _hold(folder)
         _introduce(folder, url)
     embedded = settings.database_url.startswith("sqlite")
     arguments = {
@@ -100,6 +102,13 @@ def serve(folder: Path, host: str | None, port: int | None) -> None:
     os.execve(sys.executable, [*command, "--no-ws", "wsgi:application"], environment)  # noqa: S606 - becomes the server
 
 
+def _hold(folder: Path) -> None:
+    """Hold a sandbox as long as this process lives, whatever program it becomes."""
+    held = os.open(folder / VKEY_FILE, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_SH)
+    os.set_inheritable(held, True)  # noqa: FBT003 - its own signature
+
+
 def _check_free(host: str, port: int) -> None:
     """Check that nobody listens there: the server itself would share the port with another.
 
@@ -109,7 +118,8 @@ def _check_free(host: str, port: int) -> None:
         with socket.create_server((host, port)):
             pass
     except OSError as error:
-        message = f"{host}:{port} can't be listened on ({error.strerror}): choose another --port."
+        told = f"{host}:{port} can't be listened on ({error.strerror})"
+        message = f"{told}: choose another --port or --host."
         raise click.ClickException(message) from error
 
 

@@ -47,7 +47,7 @@ class Settings:
     host: str = _setting("address to listen on", default="127.0.0.1")
     port: int = _setting("port to listen on", default=8080)
     workers: int = _setting("server processes (SQLite: 1 is best)", default=1)
-    body_max_bytes: int = _setting("largest request body", default=65_536)
+    body_max_bytes: int = _setting("largest request body but for batches (4 MiB)", default=65_536)
     sequence_interval_seconds: float = _setting("how often the worker looks for work", default=0.2)
     log_key: str = _setting("Ed25519 seed of the log, base64url", default="", secret=True)
     event_key: str = _setting(

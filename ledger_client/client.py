@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
-from ledger.errors import InvalidInput, LedgerError
+from ledger.errors import Fault, InvalidInput, LedgerError
 from ledger.identity.token import ASSERTION_TYPE, EVENT_TYPE, payload_of, sign_token
 from ledger.incident.rendering import render_event
 from ledger.incident.statement import Marking, Recycling, Unlinking, parse_event
@@ -26,7 +26,7 @@ from ledger_client.question import render_question
 from ledger_client.receipt import Standing, issuer_of, verify_acknowledgement, verify_standing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from ledger.incident.statement import Statement
@@ -301,10 +301,21 @@ def _check(answer: httpx.Response) -> httpx.Response:
     except InvalidAnswer:
         told = {}
     code = str(told.get("type") or told.get("err") or told.get("error") or "no-code")
+    if code == "about:blank":  # RFC 9457 §4.2.1: no more than the status says
+        code = f"{answer.status_code} {told.get('title')}"
+        told.setdefault("detail", f"no reason given; report {told.get('instance')}")
     detail = told.get("detail") or told.get("description") or told.get("error_description")
+    code = code.removeprefix("urn:bcl:problem:")
     raise Refused(
-        answer.status_code, code.removeprefix("urn:bcl:problem:"), str(detail or "no reason given")
+        answer.status_code, code, str(detail or "no reason given"), tuple(_faults_of(told))
     )
+
+
+def _faults_of(told: Mapping[str, object]) -> Iterator[Fault]:
+    listed = told.get("errors")
+    for one in listed if isinstance(listed, list) else ():
+        if isinstance(one, dict):
+            yield Fault(*(str(one.get(name)) for name in ("pointer", "code", "detail")))
 
 
 def _object_of(answer: httpx.Response) -> dict[str, Any]:

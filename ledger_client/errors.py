@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ledger.errors import Fault
+
 
 class ExchangeError(Exception):
     """An exchange with the ledger didn't give what was asked for."""
@@ -16,11 +21,15 @@ class InvalidAnswer(ExchangeError):
 
 
 class Refused(ExchangeError):
-    """The ledger refused. `code` is the contract (docs/errors.md), `detail` a sentence."""
+    """The ledger refused. `code` is the contract (docs/errors.md), `detail` a sentence.
 
-    def __init__(self, status: int, code: str, detail: str) -> None:
+    *Shape*: `faults` name the members of a body that broke a rule.
+    """
+
+    def __init__(self, status: int, code: str, detail: str, faults: tuple[Fault, ...] = ()) -> None:
         """Keep what the answer said."""
         super().__init__(f"{code}: {detail}")
         self.status = status
         self.code = code
         self.detail = detail
+        self.faults = faults

@@ -99,6 +99,8 @@ def test_printed_commands_work_as_they_stand(folder: Path, output: str) -> None:
     )
     try:
         wait_until_ready(server)
+        refused = run(folder, "demo")
+        assert (refused.exit_code, "A server is at work" in refused.stderr) == (2, True)
         asked = subprocess.run(
             ["sh", "-c", curl],
             cwd=ROOT,
