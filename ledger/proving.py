@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ledger.deriving import open_event
-from ledger.errors import LedgerCorrupt, LedgerError, ReceiptUnpublished, UnknownIncident
+from ledger.errors import ContentErased, LedgerCorrupt, LedgerError, ReceiptUnpublished
 from ledger.identity.platform import require_scope
 from ledger.judging import own_report
 from ledger.log.merkle import inclusion_proof
@@ -33,15 +33,15 @@ def latest_checkpoint(ledger: Ledger) -> str:
 def prove_incident(ledger: Ledger, caller: Caller, incident_id: str) -> str:
     """Give the receipt of the report of one of the caller's incidents, verified first.
 
-    *Shape*: C2SP tlog-proof text. *Raises*: UnknownIncident, ReceiptUnpublished while no
-    published checkpoint covers the entry, LedgerCorrupt where our own proof fails.
+    *Shape*: C2SP tlog-proof text. *Raises*: UnknownIncident, ContentErased, ReceiptUnpublished
+    while no published checkpoint covers the entry, LedgerCorrupt where our own proof fails.
     """
     require_scope(caller, "incidents:read")
     with begin_read(ledger.database) as connection:
         history = entries.select_incident_events(connection, incident_id)
         report = own_report(caller, history)
         if report.salt is None:
-            raise UnknownIncident("The incident's content was erased.")
+            raise ContentErased("The report was erased, and with it what opens its entry.")
         index = report.entry_index
         published = None
         if index is not None:

@@ -27,7 +27,14 @@ from ledger.graph.posting import UNIX_ORDINAL, Multiplicity, Posting, day_number
 from ledger.identity.identifier import AccountRef, Identifier
 from ledger.incident.incident import IncidentReport
 from ledger.incident.lifecycle import State, next_state
-from ledger.incident.statement import Correction, Marking, Recycling, Restitution, Unlinking
+from ledger.incident.statement import (
+    Acknowledgement,
+    Correction,
+    Marking,
+    Recycling,
+    Restitution,
+    Unlinking,
+)
 from ledger.incident.taxonomy import ProofLevel
 from ledger.judging import op_of
 from ledger.log.leaf import Op
@@ -134,7 +141,7 @@ class MemoryIndex:
             self._recycle(said)
         elif isinstance(said, Marking):
             self._mark(said)
-        else:
+        elif not isinstance(said, Acknowledgement):
             self._change(said)
 
     def _change(self, said: Change) -> None:

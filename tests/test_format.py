@@ -275,7 +275,7 @@ class Story:
 
     ledger: Ledger
     report: bytes
-    acknowledgement: str
+    acknowledgement: str | None
     status: str
     access: str
 
