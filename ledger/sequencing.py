@@ -106,7 +106,7 @@ def draft_event(ledger: Ledger, event: StoredEvent, token: bytes) -> StoredEvent
     return replace(event, sealed=sealed, salt=secrets.token_bytes(32))
 
 
-def sequence_pending(  # noqa: C901, PLR0912 - flat: no frame stands between the one writer and its statements
+def sequence_pending(  # noqa: C901, PLR0912, PLR0915 - flat: no frame stands between the one writer and its statements
     ledger: Ledger,
     connection: Connection,
     limit: int = BATCH_MAX,
@@ -123,7 +123,8 @@ def sequence_pending(  # noqa: C901, PLR0912 - flat: no frame stands between the
     tag_keys: dict[int, bytes] = {}
     written = []
     for index, pending in enumerate(entries.select_pending(connection, limit), state.size):
-        stored = _place(connection, pending, index, erased)
+        stored = replace(pending, entry_index=index, gone=erased.get(index))
+        entries.assign_index(connection, stored.id, index)
         if stored.platform not in tag_keys:
             uri, sealed = platforms.select_tag_key(connection, stored.platform)
             tag_keys[stored.platform] = unseal(
@@ -133,8 +134,8 @@ def sequence_pending(  # noqa: C901, PLR0912 - flat: no frame stands between the
             learn_policies(ledger, ledgers.select_unknown(connection, version, ledger.policies))
         policy = ledger.policies[version] if version else ledger.policy
         known = incidents.find_incident(connection, stored.incident)
-        content = _find_content(connection, known, erased)
-        effect = derive_effect(ledger, policy, stored, known, content, index)
+        content = entries.find_entry_event(connection, known.content_index) if known else None
+        effect = derive_effect(ledger, policy, stored, known, _recall(content, erased), index)
         marked = incidents.select_reported(connection, stored.platform, effect.waives)
         for one in (effect, *(waive(ledger, policy, waived, index) for waived in marked)):
             ids = postings.ensure_identifiers(connection, one.kinds)
@@ -165,7 +166,7 @@ def sequence_pending(  # noqa: C901, PLR0912 - flat: no frame stands between the
                     gone = postings.cut_edge(connection, token, *cut)
                     postings.recount_tokens(connection, cut[0], [token], gone)
             postings.forget_identifiers(connection, tokens)
-        _destroy_closed(connection, effect.after or known)
+        erasures.destroy_content(connection, _name_closed(effect.after or known))
         version = effect.policy_version or version
         entry = build_entry(ledger, stored, effect, tag_keys[stored.platform], version)
         written.append((index, entry, leaf_hash(entry)))
@@ -176,28 +177,15 @@ def sequence_pending(  # noqa: C901, PLR0912 - flat: no frame stands between the
     return len(written)
 
 
-def _place(
-    connection: Connection, pending: StoredEvent, index: int, erased: Mapping[int, Leaf]
-) -> StoredEvent:
-    """Give a statement its index, and with it the entry that it had where it was erased."""
-    entries.assign_index(connection, pending.id, index)
-    return replace(pending, gone=erased.get(index))
+def _recall(event: StoredEvent | None, erased: Mapping[int, Leaf]) -> StoredEvent | None:
+    """Give a statement with the entry that it had, where it was erased since."""
+    if event is None or event.entry_index is None:
+        return event
+    return replace(event, gone=erased.get(event.entry_index))
 
 
-def _find_content(
-    connection: Connection, known: StoredIncident | None, erased: Mapping[int, Leaf]
-) -> StoredEvent | None:
-    """Find the statement that says what an incident is."""
-    content = entries.find_entry_event(connection, known.content_index) if known else None
-    if content is None or known is None:
-        return None
-    return replace(content, gone=erased.get(known.content_index))
-
-
-def _destroy_closed(connection: Connection, known: StoredIncident | None) -> None:
-    """Destroy what was said about an incident that is closed, by whichever statement comes."""
-    if known is not None and known.state in CLOSED:
-        erasures.destroy_content(connection, known.id)
+def _name_closed(known: StoredIncident | None) -> str | None:
+    return known.id if known is not None and known.state in CLOSED else None
 
 
 def extend_state(state: LogState, leaf_hashes: list[bytes], policy_version: int) -> LogState:

@@ -51,8 +51,10 @@ _FORGET = (
 )
 
 
-def destroy_content(connection: Connection, incident_id: str) -> None:
+def destroy_content(connection: Connection, incident_id: str | None) -> None:
     """Destroy what was said about an incident: tokens, keys, salts, and the dates beside them."""
+    if incident_id is None:
+        return
     connection.execute(_DESTROY, {"about": incident_id})
     connection.execute(_FORGET, {"about": incident_id})
 
