@@ -32,6 +32,7 @@ from cli.opening import (
 from config.settings import read_environment
 from ledger.activating import activate_due
 from ledger.checking import check_ready
+from ledger.erasing import destroy_again
 from ledger.errors import InvalidInput, LedgerUnavailable
 from ledger.expiring import expire_due
 from ledger.sequencing import sequence
@@ -200,7 +201,10 @@ def scrub(folder: Path) -> None:
     erased bytes all the same; exit 1 where a step wasn't allowed.
     """
     with open_own_ledger(folder, to_write=True) as ledger:
+        again = destroy_again(ledger)
         scrubbed = scrub_database(ledger.database)
+    if again:
+        click.echo(f"The content of {again} erased statements was there and is destroyed.")
     for sentence in scrubbed.done:
         click.echo(sentence)
     for sentence in scrubbed.left:

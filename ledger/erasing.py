@@ -133,6 +133,13 @@ def _confirm(
     return hashlib.sha256(token).hexdigest()
 
 
+def destroy_again(ledger: Ledger) -> int:
+    """Destroy what should be gone and is there, as after a restore; give how many statements."""
+    with begin_write(ledger.database) as connection:
+        entries.read_state(connection, lock=True)
+        return erasures.destroy_again(connection)
+
+
 def list_erased(ledger: Ledger, now: datetime, *, unacknowledged: bool) -> list[ErasedIncident]:
     """List the incidents whose content was destroyed, oldest first.
 

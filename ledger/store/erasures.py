@@ -71,6 +71,34 @@ def select_expired(connection: Connection, last_day: int, limit: int) -> list[st
     return list(connection.execute(statement).scalars())
 
 
+def select_gone(connection: Connection, size: int) -> list[int]:
+    """Give the indexes of the reports below a size of the log that were erased from there on."""
+    statement = select(incident.c.reported_index).where(
+        incident.c.state.in_(_CLOSED),
+        incident.c.reported_index < size,
+        incident.c.changed_index >= size,
+    )
+    return list(connection.execute(statement.order_by(incident.c.reported_index)).scalars())
+
+
+def destroy_again(connection: Connection) -> int:
+    """Destroy the content of closed incidents that is there all the same; give how many statements.
+
+    Nothing leaves any but a restored table, or a hand.
+    """
+    closed = select(incident.c.id).where(incident.c.state.in_(_CLOSED))
+    is_doomed = (
+        event.c.incident.in_(closed)
+        & event.c.entry_index.is_not(None)
+        & event.c.op.not_in([int(op) for op in LASTING])
+    )
+    doomed = select(event.c.id).where(is_doomed)
+    gone = connection.execute(delete(event_content).where(event_content.c.event.in_(doomed)))
+    blank = {"response_until": None, "active_from": None, "conduct_day": None}
+    connection.execute(update(event).where(is_doomed).values(blank))
+    return int(gone.rowcount)
+
+
 def select_erased(
     connection: Connection, incident_id: str | None = None, *, since: int = 0
 ) -> list[Erased]:
