@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from ledger.identity.identifier import IdentifierClaim
     from ledger.ledger import Ledger
 
 DAY = timedelta(days=1)
@@ -79,11 +80,7 @@ def test_outside_a_sandbox_two_persons_decide(
     ledger = found_ledger("CN")
     shop = Simulator(ledger, "shop-a")
     shop.enrol(now)
-    epoch_1 = tuple(
-        replace(one, identifier=replace(one.identifier, epoch=1, value=ELEMENT))
-        for one in BUYER[:1]
-    )
-    sent = shop.send(shop.incident("buyer", epoch_1, now), now)
+    sent = shop.send(shop.incident("buyer", epoch_1(), now), now)
     settle(ledger, now)
     first = decide(ledger, sent.incident_id, now)
     assert not first.is_final
@@ -103,6 +100,30 @@ def test_outside_a_sandbox_two_persons_decide(
     reasons = [leaf.reason for leaf in read_log(ledger) if leaf.op is Op.ERASED]
     assert reasons == [EntryReason.FIRST_OF_TWO, EntryReason.BUYER_REQUESTED]
     assert audit(ledger) == ()
+
+
+def test_first_of_two_overturns_nothing(
+    found_ledger: Callable[[str], Ledger], now: datetime
+) -> None:
+    ledger = found_ledger("CN")
+    shop = Simulator(ledger, "shop-a")
+    shop.enrol(now)
+    sent = shop.send(shop.incident("buyer", epoch_1(), now), now)
+    settle(ledger, now)
+    dispute(ledger, sent.incident_id, now)
+    first = decide(ledger, sent.incident_id, now, Op.EXPUNGED)
+    with begin_read(ledger.database) as connection:
+        assert count_decided_before(connection, 100)[1] == (0, 0)
+    decide(ledger, sent.incident_id, now, Op.EXPUNGED, person="Lee", confirms=first.jti)
+    with begin_read(ledger.database) as connection:
+        assert count_decided_before(connection, 100)[1] == (0, 1)
+    assert "reliability-differs" not in {one.code for one in audit(ledger)}
+
+
+def epoch_1() -> tuple[IdentifierClaim, ...]:
+    """Claim the one identifier that a ledger of real people takes here."""
+    phone = BUYER[0]
+    return (replace(phone, identifier=replace(phone.identifier, epoch=1, value=ELEMENT)),)
 
 
 # The encoding of a ristretto255 element (RFC 9496 appendix A.1, the generator).

@@ -1,5 +1,7 @@
 """Keep the day that retention counts by, and keep what may be erased out of the statistics.
 
+No report was kept by a release before this: none needs its day filled in.
+
 PostgreSQL's planner samples the values of a column into `pg_statistic`, where an erasure wouldn't
 find them: salts, keys and lookup keys aren't sampled.
 """
