@@ -129,11 +129,21 @@ def test_nothing_erased_is_in_any_file_after_the_procedure(place: tuple[Ledger, 
         shop.retract(one, NOW)
     settle(ledger, NOW)
 
+    assert not ledger.database.embedded or _count_free(ledger), "there is something to give up"
     scrubbed = scrub_database(ledger.database)
     assert scrubbed.complete, scrubbed.left
+    if ledger.database.embedded:
+        assert (folder / "ledger.sqlite3-wal").stat().st_size == 0
+        assert _count_free(ledger) == 0
     assert found_in(folder, traces | hashes) == set()
     assert found_in(folder, lasting) == set(lasting)
     assert audit(ledger) == ()
+
+
+def _count_free(ledger: Ledger) -> int:
+    """Count the pages of an SQLite file that were freed and not given up."""
+    with begin_read(ledger.database) as connection:
+        return int(connection.exec_driver_sql("PRAGMA freelist_count").scalar_one())
 
 
 def _analyse(ledger: Ledger) -> None:
