@@ -204,7 +204,7 @@ def scrub(folder: Path) -> None:
         again = destroy_again(ledger)
         scrubbed = scrub_database(ledger.database)
     if again:
-        click.echo(f"The content of {again} erased statements was there and is destroyed.")
+        click.echo(f"Destroyed again: the content of {again} erased statements, which was there.")
     for sentence in scrubbed.done:
         click.echo(sentence)
     for sentence in scrubbed.left:
