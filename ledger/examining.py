@@ -66,7 +66,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What is stored, read in one transaction. `events` are in log order, pending ones last."""
+    """What is stored, read in one transaction. `events` are in log order, pending ones last.
+
+    *Shape*: `incidents` by the index of the report that each begins with.
+    """
 
     state: LogState
     rows: dict[int, tuple[bytes, bytes]]
@@ -77,6 +80,7 @@ class Snapshot:
     platforms: dict[int, Platform]
     policies: dict[int, str]
     gone: dict[int, Gone]
+    incidents: dict[int | None, str]
 
 
 def read_snapshot(connection: Connection) -> Snapshot:
@@ -84,17 +88,19 @@ def read_snapshot(connection: Connection) -> Snapshot:
     pending = entries.count_pending(connection)
     events = [*entries.select_sequenced(connection), *entries.select_pending(connection, pending)]
     members = platforms.select_platforms(connection)
+    reports = [one for one in events if one.op == Op.INCIDENT_CONFIRMED]
     rows = {index: (entry, hashed) for index, entry, hashed in entries.stream_entries(connection)}
     return Snapshot(
         state=entries.read_state(connection),
         rows=rows,
         events=events,
-        reports={(one.platform, one.jti): one for one in events if one.op == Op.INCIDENT_CONFIRMED},
+        reports={(one.platform, one.jti): one for one in reports},
         checkpoints=list(entries.stream_checkpoints(connection)),
         keys={k.kid: k for one in members for k in platforms.select_keys(connection, one.id)},
         platforms={one.id: one for one in members},
         policies=ledgers.select_policies(connection),
         gone=find_gone({index: entry for index, (entry, _) in rows.items()}),
+        incidents={one.entry_index: one.incident for one in reports},
     )
 
 
@@ -284,13 +290,13 @@ def _file_gone(event: StoredEvent, gone: Gone, snapshot: Snapshot) -> tuple[obje
     """
     is_report = gone.leaf.op is Op.INCIDENT_CONFIRMED
     about = event.entry_index if is_report else gone.leaf.ref
-    report = next((one for one in snapshot.reports.values() if one.entry_index == about), None)
-    if report is None:
+    incident = snapshot.incidents.get(about)
+    if incident is None:
         raise LedgerCorrupt("The entry is about no report.")
     if is_report:
         check_minted(event.incident, event.received_at)
     txn = event.txn if is_report else None
-    return gone.leaf.op, event.jti, txn, report.incident, None, None, None
+    return gone.leaf.op, event.jti, txn, incident, None, None, None
 
 
 def _check_confirmed(
