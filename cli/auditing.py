@@ -37,13 +37,21 @@ def audit(folder: Path, as_json: bool) -> None:
         findings = [
             {"index": one.index, "code": one.code, "detail": one.detail} for one in report.findings
         ]
-        click.echo(json.dumps({"entries": report.entries, "findings": findings}, indent=2))
+        erased = [
+            {"class": state, "reason": reason, "incidents": number}
+            for (state, reason), number in report.erased.items()
+        ]
+        told = {"entries": report.entries, "erased": erased, "findings": findings}
+        click.echo(json.dumps(told, indent=2))
     else:
         for one in report.findings:
             where = "log" if one.index is None else f"entry {one.index}"
             click.echo(f"{where}: {one.code}: {one.detail}")
         if not report.findings:
             click.echo(f"{report.entries} entries, everything is as the statements say")
+        for (state, reason), number in report.erased.items():
+            why = "" if reason == "none" else f" ({reason})"
+            click.echo(f"{number} erased: {state}{why}")
     sys.exit(1 if report.findings else 0)
 
 

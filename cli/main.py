@@ -23,6 +23,7 @@ _OPERATOR = {
     "demo": "cli.demo",
     "log": "cli.auditing",
     "graph": "cli.graph",
+    "incident": "cli.incidents",
     "platform": "cli.members",
     "policy": "cli.policy",
     "serve": "cli.serving",

@@ -1,4 +1,4 @@
-"""Running a ledger: `serve`, `worker`, `db upgrade`."""
+"""Running a ledger: `serve`, `worker`, `db upgrade`, `db scrub`."""
 
 from __future__ import annotations
 
@@ -33,8 +33,11 @@ from cli.opening import (
 from config.settings import read_environment
 from ledger.activating import activate_due
 from ledger.checking import check_ready
+from ledger.erasing import destroy_again
 from ledger.errors import InvalidInput, LedgerUnavailable
+from ledger.expiring import expire_due
 from ledger.sequencing import sequence
+from ledger.store.scrubbing import scrub_database
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -182,7 +185,7 @@ def worker(folder: Path, once: bool) -> None:
         while not stopping:
             try:
                 now = clock.now()
-                done = sequence(ledger, now) + activate_due(ledger, now)
+                done = sequence(ledger, now) + expire_due(ledger, now) + activate_due(ledger, now)
             except LedgerUnavailable as error:
                 if once:
                     raise
@@ -196,7 +199,27 @@ def worker(folder: Path, once: bool) -> None:
 
 @click.group()
 def db() -> None:
-    """Migrate and create the database of a ledger."""
+    """Migrate, create and scrub the database of a ledger."""
+
+
+@db.command("scrub")
+@click.pass_obj
+def scrub(folder: Path) -> None:
+    """Rewrite what erased rows were stored in, and drop the write-ahead log that wrote them.
+
+    On PostgreSQL nobody reaches the tables meanwhile. Prints what was done, and what keeps
+    erased bytes all the same; exit 1 where a step wasn't allowed.
+    """
+    with open_own_ledger(folder, to_write=True) as ledger:
+        again = destroy_again(ledger)
+        scrubbed = scrub_database(ledger.database)
+    if again:
+        click.echo(f"Destroyed again: the content of {again} erased statements, which was there.")
+    for sentence in scrubbed.done:
+        click.echo(sentence)
+    for sentence in scrubbed.left:
+        click.echo(f"Beyond reach: {sentence}", err=True)
+    sys.exit(0 if scrubbed.complete else 1)
 
 
 @db.command("upgrade")

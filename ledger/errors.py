@@ -228,6 +228,12 @@ class UnknownPolicy(NotFound):
     code = "unknown-policy"
 
 
+class ContentErased(LedgerError):
+    """What would have to be shown was destroyed, and an entry of the log says so."""
+
+    code = "content-erased"
+
+
 class InputsErased(LedgerError):
     """What an answer was derived from has been erased since."""
 

@@ -13,7 +13,14 @@ from ledger.errors import EventRefused, IncidentClosed, IncidentNotReported, Unk
 from ledger.identity.identifier import check_epoch
 from ledger.incident.lifecycle import next_state
 from ledger.incident.proof_standard import judge_report
-from ledger.incident.statement import Correction, Marking, Recycling, Restitution, Unlinking
+from ledger.incident.statement import (
+    Acknowledgement,
+    Correction,
+    Marking,
+    Recycling,
+    Restitution,
+    Unlinking,
+)
 from ledger.incident.taxonomy import MarkerKind
 from ledger.log.leaf import Op
 from ledger.rights.notice import activates_at, check_filing
@@ -30,8 +37,10 @@ if TYPE_CHECKING:
     from ledger.store.incidents import StoredIncident
 
 
-def op_of(statement: Change | Unlinking | Recycling | Marking) -> Op:
+def op_of(statement: Change | Acknowledgement | Unlinking | Recycling | Marking) -> Op:
     """Give what a statement that isn't a report does."""
+    if isinstance(statement, Acknowledgement):
+        return Op.ERASURE_ACKNOWLEDGED
     if isinstance(statement, Correction):
         return Op.CORRECTED
     if isinstance(statement, Restitution):
@@ -72,7 +81,7 @@ def judge_new_report(
 
 def judge_change(
     ledger: Ledger,
-    change: Change,
+    change: Change | Acknowledgement,
     platform: Platform,
     history: list[StoredEvent],
     known: StoredIncident | None,
@@ -83,9 +92,13 @@ def judge_change(
     *Shape*: `history` are all statements about the incident, its report first.
     *Raises*: IncidentClosed, EventRefused, and for a correction as for a new report.
     """
+    if isinstance(change, Acknowledgement):
+        _judge_acknowledgement(change, history, known)
+        return
     op = op_of(change)
     ops = [Op(event.op) for event in history]
-    if Op.RETRACTED in ops or (known is not None and next_state(known.state, op) is None):
+    is_closed = Op.RETRACTED in ops or history[0].sealed is None
+    if is_closed or (known is not None and next_state(known.state, op) is None):
         raise IncidentClosed("The incident was closed already.")
     report = read_report(ledger, history[0])
     if change.txn != report.txn or change.account != report.account:
@@ -96,6 +109,21 @@ def judge_change(
         judge_new_report(ledger, change.report, platform, received_at)
         if activates_at(change.report, ledger.jurisdiction, received_at=received_at) is not None:
             raise EventRefused("The window to respond to the correction's notice is still open.")
+
+
+def _judge_acknowledgement(
+    said: Acknowledgement, history: list[StoredEvent], known: StoredIncident | None
+) -> None:
+    """Refuse an acknowledgement of what wasn't erased, or was acknowledged already.
+
+    *Raises*: EventRefused.
+    """
+    if known is None or next_state(known.state, Op.ERASURE_ACKNOWLEDGED) is None:
+        raise EventRefused("The report wasn't erased.")
+    if said.txn != history[0].txn:
+        raise EventRefused("The statement names another case than the report.")
+    if any(event.op == Op.ERASURE_ACKNOWLEDGED for event in history):
+        raise EventRefused("The erasure was acknowledged already.")
 
 
 def judge_link(
@@ -122,6 +150,8 @@ def judge_link(
         if not history:
             raise IncidentNotReported("The event names no incident of this platform.")
         contents = [one for one in history if Op(one.op) in {Op.INCIDENT_CONFIRMED, Op.CORRECTED}]
+        if contents[-1].sealed is None:
+            raise IncidentClosed("The incident was closed already.")
         report = read_report(ledger, contents[-1])
         if report.account != statement.account:
             raise EventRefused("The marker names an incident of another account.")

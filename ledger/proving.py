@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ledger.deriving import open_event
-from ledger.errors import LedgerCorrupt, LedgerError, ReceiptUnpublished, UnknownIncident
+from ledger.errors import ContentErased, LedgerCorrupt, LedgerError, ReceiptUnpublished
 from ledger.identity.platform import require_scope
 from ledger.judging import own_report
 from ledger.log.merkle import inclusion_proof
@@ -38,8 +38,8 @@ def prove_incident(
     """Give the receipt of the report of one of the caller's incidents, verified first.
 
     *Shape*: C2SP tlog-proof text. Where nothing covers the entry yet it waits for the next
-    publications. *Raises*: UnknownIncident, ReceiptUnpublished while no published checkpoint
-    covers the entry, LedgerCorrupt where our own proof fails.
+    publications. *Raises*: UnknownIncident, ContentErased, ReceiptUnpublished while no published
+    checkpoint covers the entry, LedgerCorrupt where our own proof fails.
     """
     require_scope(caller, "incidents:read")
     try:
@@ -56,7 +56,7 @@ def _prove(ledger: Ledger, caller: Caller, incident_id: str) -> str:
         history = entries.select_incident_events(connection, incident_id)
         report = own_report(caller, history)
         if report.salt is None:
-            raise UnknownIncident("The incident's content was erased.")
+            raise ContentErased("The report was erased, and with it what opens its entry.")
         index = report.entry_index
         published = None
         if index is not None:

@@ -18,6 +18,7 @@ import httpx
 
 from ledger.errors import Fault, InvalidInput, LedgerError
 from ledger.identity.token import ASSERTION_TYPE, EVENT_TYPE, payload_of, sign_token
+from ledger.incident.lifecycle import CLOSED
 from ledger.incident.rendering import render_event
 from ledger.incident.statement import Marking, Recycling, Unlinking, parse_event
 from ledger_client import clock
@@ -165,13 +166,14 @@ class Client:
     # --- What stands in the log -------------------------------------------------------------
 
     def fetch_incident(self, incident_id: str) -> dict[str, Any]:
-        """Fetch how an incident of one's own stands, its acknowledgement verified.
+        """Fetch how an incident of one's own stands, its acknowledgement verified if it has one.
 
         *Raises*: as `assess`, and InvalidToken where the ledger's signature fails.
         """
         found = _object_of(self._authorized("GET", f"/v1/incidents/{incident_id}"))
-        promised, jti = _text_of(found, "acknowledgement"), _text_of(found, "jti")
-        verify_acknowledgement(promised, self._vkey, jti=jti)
+        jti = _text_of(found, "jti")
+        if found.get("state") not in CLOSED:  # there is none of what was erased
+            verify_acknowledgement(_text_of(found, "acknowledgement"), self._vkey, jti=jti)
         return found
 
     def fetch_status(self, incident_id: str) -> str:

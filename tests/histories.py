@@ -27,7 +27,7 @@ from ledger.graph.posting import UNIX_ORDINAL, Multiplicity, Posting, day_number
 from ledger.identity.identifier import AccountRef, Identifier
 from ledger.incident.incident import IncidentReport
 from ledger.incident.lifecycle import State, next_state
-from ledger.incident.statement import Correction, Marking, Recycling, Restitution, Unlinking
+from ledger.incident.statement import Change, Correction, Marking, Recycling, Restitution, Unlinking
 from ledger.incident.taxonomy import ProofLevel
 from ledger.judging import op_of
 from ledger.log.leaf import Op
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from ledger.assessing import AssessmentRequest
     from ledger.identity.identifier import IdentifierClaim
-    from ledger.incident.statement import Change, Statement
+    from ledger.incident.statement import Statement
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 _LAND = SimpleNamespace(jurisdiction=SimpleNamespace(code="SANDBOX", response_window_days=0))
@@ -134,7 +134,7 @@ class MemoryIndex:
             self._recycle(said)
         elif isinstance(said, Marking):
             self._mark(said)
-        else:
+        elif isinstance(said, Change):
             self._change(said)
 
     def _change(self, said: Change) -> None:

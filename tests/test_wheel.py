@@ -35,6 +35,7 @@ OPERATOR = (
     ("db", "upgrade"),
     ("demo",),
     ("graph", "rebuild"),
+    ("incident", "list"),
     ("log", "audit"),
     ("platform", "list"),
     ("policy", "list"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ledger.identity.identifier import render_identifier
 from ledger.incident.incident import IncidentReport, render_money
 from ledger.incident.statement import (
+    ACKNOWLEDGED,
     CONFIRMED,
     CORRECTED,
     MARKED,
@@ -14,6 +15,7 @@ from ledger.incident.statement import (
     RESTITUTED,
     RETRACTED,
     UNLINKED,
+    Acknowledgement,
     Correction,
     Marking,
     Recycling,
@@ -56,6 +58,8 @@ def render_event(statement: Statement, audience: str) -> dict[str, object]:
 def _render_subject(statement: Statement) -> dict[str, object]:
     if isinstance(statement, Recycling):
         return {"format": "opaque", "id": render_identifier(statement.identifier)}
+    if isinstance(statement, Acknowledgement):
+        return {"format": "opaque", "id": statement.incident_jti}
     if isinstance(statement, IncidentReport):
         identifiers = [claim.identifier for claim in statement.identifiers]
     elif isinstance(statement, Correction):
@@ -79,6 +83,8 @@ def _render_members(statement: Statement) -> tuple[str, dict[str, object]]:
         return CORRECTED, incident | _render_report(statement.report)
     if isinstance(statement, Retraction):
         return RETRACTED, {"incident_jti": statement.incident_jti}
+    if isinstance(statement, Acknowledgement):
+        return ACKNOWLEDGED, {"jti": statement.incident_jti}
     if isinstance(statement, Restitution):
         restituted_at = _text(statement.restituted_at)
         return RESTITUTED, {

@@ -1,7 +1,8 @@
 """Every statement that may be signed, and the one place where an event is judged by its form.
 
-A platform reports, corrects, retracts; tells of restitution; says that two accounts aren't one
-person's, that an identifier went to somebody else, that a buyer is to be identified with care.
+A platform reports, corrects, retracts; tells of restitution, and that it deleted its own copy of
+what was erased; says that two accounts aren't one person's, that an identifier went to somebody
+else, that a buyer is to be identified with care.
 The ledger signs statements of its own. Nothing here knows what a statement does.
 """
 
@@ -23,6 +24,7 @@ from ledger.incident.incident import (
     violation,
 )
 from ledger.incident.schema import (
+    Acknowledged,
     Claims,
     Confirmed,
     Corrected,
@@ -47,6 +49,7 @@ CONFIRMED = f"{EVENT_PREFIX}refund-incident-confirmed:1"
 CORRECTED = f"{EVENT_PREFIX}refund-incident-corrected:1"
 RETRACTED = f"{EVENT_PREFIX}refund-incident-retracted:1"
 RESTITUTED = f"{EVENT_PREFIX}refund-incident-restituted:1"
+ACKNOWLEDGED = f"{EVENT_PREFIX}erasure-acknowledged:1"
 UNLINKED = f"{EVENT_PREFIX}accounts-unlinked:1"
 RECYCLED = f"{EVENT_PREFIX}identifier-recycled:1"
 MARKED = f"{EVENT_PREFIX}protective-marker-set:1"
@@ -91,6 +94,13 @@ class Correction(Signed):
 
 
 @dataclass(frozen=True, slots=True)
+class Acknowledgement(Signed):
+    """A platform deleted its own copy of a report that was erased. It names nobody."""
+
+    incident_jti: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unlinking(Signed):
     """An account of the issuer's and another account aren't one person's.
 
@@ -128,7 +138,7 @@ class Marking(Signed):
 
 
 Change: TypeAlias = Retraction | Restitution | Correction
-Statement: TypeAlias = IncidentReport | Change | Unlinking | Recycling | Marking
+Statement: TypeAlias = IncidentReport | Change | Acknowledgement | Unlinking | Recycling | Marking
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +198,14 @@ def _build_correction(claims: Claims[Corrected], event: Corrected) -> Correction
     report = build_report(claims, event)
     signed = _signed(claims, event.event_timestamp)
     return Correction(*signed, report.account, event.incident_jti, report)
+
+
+def _build_acknowledgement(
+    claims: IdentifierClaims[Acknowledged], event: Acknowledged
+) -> Acknowledgement:
+    if claims.sub_id.id != event.jti:
+        raise violation("/sub_id/id", "one_statement", "The subject is the erased report's jti.")
+    return Acknowledgement(*_signed(claims, event.event_timestamp), event.jti)
 
 
 def _build_unlinking(claims: Claims[Unlinked], event: Unlinked) -> Unlinking:
@@ -253,6 +271,7 @@ _FORMS: dict[str, tuple[type[Envelope], Callable[[Any, Any], Statement]]] = {
     CORRECTED: (Claims[Corrected], _build_correction),
     RETRACTED: (Claims[Retracted], _build_retraction),
     RESTITUTED: (Claims[Restituted], _build_restitution),
+    ACKNOWLEDGED: (IdentifierClaims[Acknowledged], _build_acknowledgement),
     UNLINKED: (Claims[Unlinked], _build_unlinking),
     RECYCLED: (IdentifierClaims[Recycled], _build_recycling),
     MARKED: (Claims[Marked], _build_marking),

@@ -32,10 +32,15 @@ if TYPE_CHECKING:
     from sqlalchemy import Row
     from sqlalchemy.engine import Connection
 
+    from ledger.log.leaf import Leaf
+
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """One accepted statement. `sealed` and `salt` are None once its content is destroyed."""
+    """One accepted statement. `sealed` and `salt` are None once its content is destroyed.
+
+    *Shape*: `gone` is the entry of such a statement, which only whoever derives anew gives.
+    """
 
     id: int
     platform: int
@@ -50,6 +55,8 @@ class StoredEvent:
     entry_index: int | None
     sealed: SealedToken | None
     salt: bytes | None
+    conduct_day: int | None = None
+    gone: Leaf | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +135,7 @@ def _event(row: Row[tuple[object, ...]]) -> StoredEvent:
         entry_index=fields["entry_index"],
         sealed=sealed,
         salt=fields["salt"],
+        conduct_day=fields["conduct_day"],
     )
 
 
@@ -137,7 +145,7 @@ def insert_event(connection: Connection, new: StoredEvent) -> int:
     *Raises*: LedgerUnavailable where the same statement or case arrives twice at once (the second
     try finds the first).
     """
-    if new.sealed is None or new.salt is None:
+    if (new.sealed is None or new.salt is None) and new.gone is None:
         raise LedgerCorrupt("An event can't be accepted without its content.")
     try:
         event_id = connection.execute(
@@ -152,19 +160,21 @@ def insert_event(connection: Connection, new: StoredEvent) -> int:
                 "received_at": new.received_at,
                 "response_until": new.response_until,
                 "active_from": new.active_from,
+                "conduct_day": new.conduct_day,
             },
         ).scalar_one()
     except IntegrityError as error:
         raise LedgerUnavailable("The same statement is being accepted right now.") from error
-    connection.execute(
-        _INSERT_CONTENT,
-        {
-            "event": event_id,
-            "token": new.sealed.ciphertext,
-            "entry_key": new.sealed.wrapped_key,
-            "salt": new.salt,
-        },
-    )
+    if new.sealed is not None:
+        connection.execute(
+            _INSERT_CONTENT,
+            {
+                "event": event_id,
+                "token": new.sealed.ciphertext,
+                "entry_key": new.sealed.wrapped_key,
+                "salt": new.salt,
+            },
+        )
     return int(event_id)
 
 
@@ -242,7 +252,8 @@ def select_bearing(connection: Connection, keys: Sequence[bytes], size: int) -> 
 
 def count_overriding_since(connection: Connection, size: int) -> int:
     """Count the entries from a size of the log on that change or take back what was before."""
-    harmless = (Op.INCIDENT_CONFIRMED, Op.ACTIVATED, Op.PLATFORM_CHANGED, Op.POLICY_PUBLISHED)
+    harmless = {Op.INCIDENT_CONFIRMED, Op.ACTIVATED, Op.PLATFORM_CHANGED, Op.POLICY_PUBLISHED}
+    harmless |= {Op.ERASURE_ACKNOWLEDGED}
     statement = select(func.count()).select_from(event).where(event.c.entry_index >= size)
     changing = statement.where(event.c.op.not_in([int(op) for op in harmless]))
     return int(connection.execute(changing).scalar_one())

@@ -117,6 +117,8 @@ event = Table(
     Column("received_at", Instant, nullable=False),
     Column("response_until", Instant),
     Column("active_from", Instant),
+    # The local day on which the conduct ended, on reports and corrections: retention counts by it.
+    Column("conduct_day", Integer),
     Column("entry_index", BigInteger, unique=True),
     UniqueConstraint("platform", "jti"),
     UniqueConstraint("platform", "txn"),
@@ -126,6 +128,12 @@ event = Table(
         "id",
         sqlite_where=text("entry_index IS NULL"),
         postgresql_where=text("entry_index IS NULL"),
+    ),
+    Index(
+        "ix_event_conduct_day",
+        "conduct_day",
+        sqlite_where=text("conduct_day IS NOT NULL"),
+        postgresql_where=text("conduct_day IS NOT NULL"),
     ),
 )
 
