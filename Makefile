@@ -48,7 +48,7 @@ bench: .venv/dev ## Measure, and print ratios
 lock: .venv/dev ## Pin every dependency with its hashes
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml -o requirements.lock
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra dev --extra analysis -c requirements.lock pyproject.toml -o requirements-dev.lock
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra dev --extra analysis --extra evidence -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 clean: ## Remove what the other targets made
 	rm -rf .venv var
