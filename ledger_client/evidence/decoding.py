@@ -39,20 +39,22 @@ def decode(path: Path) -> Image.Image:
 def decode_bytes(raw: bytes) -> Image.Image:
     """Decode the bytes of a JPEG, PNG or WebP file, as `decode` does."""
     if len(raw) > IMAGE_BYTES_MAX:
-        raise Uninspectable("too_large", f"An image has at most {IMAGE_BYTES_MAX} bytes.")
+        raise Uninspectable("too-large", f"An image has at most {IMAGE_BYTES_MAX} bytes.")
     try:
-        with warnings.catch_warnings(action="ignore"):  # a damaged tag is no fault of the pixels
-            with Image.open(BytesIO(raw), formats=_FORMATS) as image:
-                width, height = image.size
-                if width * height <= PIXELS_MAX:
-                    return scale(image)
+        with (
+            warnings.catch_warnings(action="ignore"),  # a damaged tag is no fault of the pixels
+            Image.open(BytesIO(raw), formats=_FORMATS) as image,
+        ):
+            width, height = image.size
+            if width * height <= PIXELS_MAX:
+                return scale(image)
     except Image.DecompressionBombError:
         pass
     except MemoryError:
         raise
     except Exception as error:  # decoders raise whatever a damaged byte leads them to
         raise Uninspectable("broken", "The image can't be decoded.") from error
-    raise Uninspectable("too_many_pixels", f"An image has at most {PIXELS_MAX} pixels.")
+    raise Uninspectable("too-many-pixels", f"An image has at most {PIXELS_MAX} pixels.")
 
 
 def scale(image: Image.Image) -> Image.Image:

@@ -1,0 +1,135 @@
+"""Inspect a file that somebody else made, in a process of its own that can do nothing else.
+
+Whatever the file does to that process, the caller gets an inspection or one Uninspectable. The
+answer is checked like any input, since a file may have taken the process over. This module imports
+nothing of the extra, and says plainly when it is missing.
+"""
+
+from __future__ import annotations
+
+import signal
+import stat
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import BinaryIO
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ledger_client.errors import MissingExtra, Uninspectable
+from ledger_client.evidence.attributes import Inspection
+
+_PARTS = ("PIL", "numpy", "cv2", "c2pa")
+_ROOT = Path(__file__).parents[2]
+ANSWER_BYTES_MAX = 65_536
+_BYTES_MAX = 200_000_000
+# What the libraries in the child take from the environment; it gets nothing of the caller's own.
+_ENVIRONMENT = {
+    "PYTHONPATH": str(_ROOT),
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "OPENCV_FFMPEG_CAPTURE_OPTIONS": "avdiscard;nonkey|protocol_whitelist;file",
+    "OPENCV_LOG_LEVEL": "SILENT",
+    "OPENCV_FFMPEG_LOGLEVEL": "-8",
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one inspection may take. The memory is address space, libraries included."""
+
+    seconds: int = 20
+    memory_bytes: int = 1_500_000_000
+
+
+LIMITS = Limits()
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    code: str
+    detail: str
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(val_json_bytes="hex", extra="forbid")
+
+    inspection: Inspection | None = None
+    refusal: _Refusal | None = None
+
+
+def inspect(path: Path, limits: Limits = LIMITS) -> Inspection:
+    """Inspect a JPEG, PNG, WebP, MP4 or MOV file.
+
+    *Raises*: Uninspectable, MissingExtra, OSError.
+    """
+    require_extra()
+    with _open_regular(path) as file:
+        out, status = _run(file, limits)
+    if status != 0:
+        raise Uninspectable("crashed", "The process that read the file broke down.")
+    try:
+        answer = _Answer.model_validate_json(out)
+    except ValidationError as error:
+        raise Uninspectable("crashed", "The process that read the file broke down.") from error
+    if answer.refusal or not answer.inspection:
+        refusal = answer.refusal or _Refusal("crashed", "The process gave nothing.")
+        raise Uninspectable(refusal.code, refusal.detail)
+    return answer.inspection
+
+
+def require_extra() -> None:
+    """Check that the libraries of the extra are there, without importing them.
+
+    *Raises*: MissingExtra.
+    """
+    if any(find_spec(name) is None for name in _PARTS):
+        raise MissingExtra(
+            "This needs the extra `evidence`: install buyer-credit-ledger[evidence]."
+        )
+
+
+def _open_regular(path: Path) -> BinaryIO:
+    """Open a file that is one, so that no pipe or device is waited for."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise Uninspectable("not-supported", "This is no regular file.")
+    file = path.open("rb")
+    if file.seek(0, 2) > _BYTES_MAX:
+        file.close()
+        raise Uninspectable("too-large", f"A file has at most {_BYTES_MAX} bytes.")
+    file.seek(0)
+    return file
+
+
+def _run(file: BinaryIO, limits: Limits) -> tuple[bytes, int]:
+    """Run the child on an open file, and give what it printed and how it ended.
+
+    It prints to a file, which its limits keep small, so that it can't fill this process.
+    """
+    numbers = map(str, (limits.seconds, limits.memory_bytes, ANSWER_BYTES_MAX))
+    with TemporaryFile() as answer:
+        child = subprocess.Popen(  # noqa: S603 - this very package, by numbers
+            [sys.executable, "-P", "-m", "ledger_client.evidence.child", *numbers],
+            stdin=file,
+            stdout=answer,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            env=_ENVIRONMENT,
+            start_new_session=True,
+        )
+        try:
+            status = child.wait(limits.seconds)
+        except subprocess.TimeoutExpired:
+            status = -signal.SIGXCPU
+        finally:
+            child.kill()
+            child.wait()
+        if status == -signal.SIGXCPU:
+            raise Uninspectable(
+                "too-slow", f"An inspection takes at most {limits.seconds} seconds."
+            )
+        answer.seek(0)
+        return answer.read(), status
