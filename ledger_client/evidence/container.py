@@ -23,16 +23,8 @@ _EXTENSION_HEAD = b"http://ns.adobe.com/xmp/extension/\0"
 _EXTENSION_FIXED = len(_EXTENSION_HEAD) + 32 + 8  # a digest, the whole length, this offset
 _PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 _XMP_KEYWORDS = {"XML:com.adobe.xmp", "XMP"}
-_SOI, _EOI, _SOS, _COM, _APP0, _APP1, _APP11, _APP15 = (
-    0xD8,
-    0xD9,
-    0xDA,
-    0xFE,
-    0xE0,
-    0xE1,
-    0xEB,
-    0xEF,
-)
+_EOI, _SOS, _COM = 0xD9, 0xDA, 0xFE
+_APP0, _APP1, _APP11, _APP15 = 0xE0, 0xE1, 0xEB, 0xEF
 
 
 @dataclass
