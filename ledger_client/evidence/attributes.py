@@ -138,6 +138,11 @@ class ProviderRecord:
     content_producer: str
     produce_id: str
 
+    @property
+    def is_telling(self) -> bool:
+        """Tell whether there is anything to keep."""
+        return bool(self.content_producer or self.produce_id)
+
 
 @dataclass(frozen=True)
 class Inspection:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 from xml.parsers.expat import ExpatError
 
 from ledger_client.errors import Uninspectable
@@ -30,6 +30,7 @@ from ledger_client.evidence.xmp import UnsafeXmp, parse_xmp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from io import BufferedReader
 
     from PIL.Image import Image
 
@@ -60,7 +61,7 @@ class _Findings:
                 self.unreadable.add(f"aigc_{place}")
 
 
-def examine(file: BinaryIO, name: str) -> Inspection:
+def examine(file: BufferedReader, name: str) -> Inspection:
     """Inspect a file from its beginning. *Shape*: the name is a path to the same bytes.
 
     *Raises*: Uninspectable, MemoryError.
@@ -114,7 +115,7 @@ def _conclude(
     mime: str,
     perceptual: tuple[PerceptualForms, ...],
     embedded: Embedded,
-    file: BinaryIO,
+    file: BufferedReader,
 ) -> Inspection:
     found = _Findings()
     _read_texts(embedded, found, Place.PNG_TEXT if mime == PNG else Place.MP4)
@@ -144,9 +145,7 @@ def _conclude(
         software=software,
         unreadable=tuple(sorted(found.unreadable)),
     )
-    kept = dict.fromkeys(
-        kept for _, kept in found.labels if kept.content_producer or kept.produce_id
-    )
+    kept = dict.fromkeys(record for _, record in found.labels if record.is_telling)
     return Inspection(evidence, tuple(kept))
 
 
@@ -197,7 +196,7 @@ def _read_xmp(embedded: Embedded, found: _Findings) -> None:
 
 
 def _read_c2pa(
-    embedded: Embedded, found: _Findings, file: BinaryIO, mime: str
+    embedded: Embedded, found: _Findings, file: BufferedReader, mime: str
 ) -> tuple[C2paState, tuple[str, ...]]:
     """Read the manifest. The library is imported for the few files that have one."""
     if not embedded.has_c2pa:
@@ -212,7 +211,8 @@ def _read_c2pa(
 def _name_strongest(texts: Iterable[str]) -> str | None:
     """Give the source type that declares most: made by a model, another listed one, any."""
     names = [name for text in texts if (name := vocabulary.name_source_type(text))]
-    ranked = sorted(
-        names, key=lambda name: (not vocabulary.is_ai_source_type(name), name == "other")
-    )
-    return ranked[0] if ranked else None
+    return min(names, key=_rank_source_type, default=None)
+
+
+def _rank_source_type(name: str) -> tuple[bool, bool]:
+    return not vocabulary.is_ai_source_type(name), name == vocabulary.OTHER

@@ -32,7 +32,10 @@ class ExifTags:
 
 
 def parse_exif(block: bytes) -> ExifTags:
-    """Read the tags of a block. *Shape*: it begins with the TIFF header. *Raises*: UnreadableExif."""
+    """Read the tags of a block, which begins with the TIFF header.
+
+    *Raises*: UnreadableExif.
+    """
     exif = Image.Exif()
     try:
         with warnings.catch_warnings(action="ignore"):

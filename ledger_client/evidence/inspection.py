@@ -87,9 +87,7 @@ def require_extra() -> None:
     *Raises*: MissingExtra.
     """
     if any(find_spec(name) is None for name in _PARTS):
-        raise MissingExtra(
-            "This needs the extra `evidence`: install buyer-credit-ledger[evidence]."
-        )
+        raise MissingExtra("This needs the extra `evidence`: buyer-credit-ledger[evidence].")
 
 
 def _open_regular(path: Path) -> BinaryIO:

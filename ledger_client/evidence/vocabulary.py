@@ -20,6 +20,7 @@ _SOURCE_TYPES = {
     "composite", "softwareImage", "algorithmicMedia", "screenCapture", "trainedAlgorithmicMedia",
     "compositeWithTrainedAlgorithmicMedia", "trainedAlgorithmicData", "empty",
 }  # fmt: skip
+OTHER = "other"  # what IPTC doesn't list
 _AI_SOURCE_TYPES = {"trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia"}
 _BY_FOLDED = {one.casefold(): one for one in _SOURCE_TYPES}
 # In the order of what it means for evidence: the first class that any of the texts has counts.
@@ -55,7 +56,7 @@ _PROGRAM_KEYS = {
 def name_source_type(text: str) -> str | None:
     """Give an IPTC digital source type by its code, `other` where IPTC has none such, or None."""
     code = text.strip().rstrip("/").rpartition("/")[2].rpartition(":")[2]
-    return _BY_FOLDED.get(code.casefold(), "other") if code else None
+    return _BY_FOLDED.get(code.casefold(), OTHER) if code else None
 
 
 def is_ai_source_type(name: str | None) -> bool:
