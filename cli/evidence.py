@@ -23,7 +23,7 @@ from ledger_client.evidence.inspection import inspect, require_extra
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ledger_client.evidence.attributes import Evidence, Inspection, PerceptualForms
+    from ledger_client.evidence.attributes import Evidence, Inspection, PerceptualHash
 
 _SIDE = 16  # a perceptual hash is a square of bits
 _BLOCKS = {(0, 0): " ", (1, 0): "▀", (0, 1): "▄", (1, 1): "█"}
@@ -116,13 +116,13 @@ def _list_rows(shown: Evidence) -> Iterator[tuple[str, str, str]]:
         yield "unreadable", ", ".join(shown.unreadable), _DOUBTFUL
     yield "type", shown.mime, _PLAIN
     qualities = ", ".join(str(one.quality) for one in shown.perceptual)
-    weak = " (below 50 matches by accident)"
+    weak = " (below 50 tells nothing)"
     is_weak = any(one.quality < _QUALITY_MIN for one in shown.perceptual)
     yield "PDQ quality", f"{qualities}{weak if is_weak else ''}", _PLAIN
     yield "SHA-256", shown.sha256.hex(), _PLAIN
 
 
-def _draw_square(hashed: PerceptualForms) -> Panel:
+def _draw_square(hashed: PerceptualHash) -> Panel:
     """Draw the 256 bits of a hash as they lie, two rows of them in a row of characters."""
     bits = "".join(f"{byte:08b}" for byte in hashed.forms[0])
     rows = [bits[at : at + _SIDE] for at in range(0, len(bits), _SIDE)]

@@ -74,10 +74,12 @@ class AigcLabel:
 
 
 @dataclass(frozen=True)
-class PerceptualForms:
-    """The eight dihedral PDQ hashes of one picture or key frame, the first of it as it stands.
+class PerceptualHash:
+    """The PDQ of a picture or a key frame as it is, and as it would be turned and mirrored.
 
-    *Shape*: eight times 32 bytes. *Units*: quality 0..100; up to 49 matches by accident.
+    *Shape*: eight hashes of 32 bytes: as it is; turned by 90°, 180°, 270°; mirrored top to bottom,
+    left to right, along either diagonal. *Units*: quality 0 to 100, of which below 50 is too
+    featureless to tell anything.
     """
 
     forms: tuple[bytes, ...]
@@ -94,7 +96,7 @@ class Evidence:
 
     sha256: bytes
     mime: str
-    perceptual: tuple[PerceptualForms, ...]
+    perceptual: tuple[PerceptualHash, ...]
     ai_declared: bool
     aigc: tuple[AigcLabel, ...]
     digital_source_type: str | None

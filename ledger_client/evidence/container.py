@@ -57,8 +57,8 @@ def find_embedded(raw: bytes, mime: str) -> Embedded:
 def _walk_jpeg(raw: bytes, found: Embedded) -> None:
     extension: list[tuple[int, bytes]] = []
     for marker, payload in _list_segments(raw):
-        if marker == _APP11:
-            found.has_c2pa = found.has_c2pa or (payload[:2] == b"JP" and b"c2pa" in payload)
+        if marker == _APP11 and payload[:2] == b"JP":  # JPEG's own universal box
+            found.has_c2pa = found.has_c2pa or b"c2pa" in payload
         elif marker == _APP1 and payload.startswith(b"Exif\0\0"):
             found.exif.append(payload[6:])
         elif marker == _APP1 and payload.startswith(_EXTENSION_HEAD):

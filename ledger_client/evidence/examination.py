@@ -17,7 +17,7 @@ from ledger_client.evidence.attributes import (
     C2paState,
     Evidence,
     Inspection,
-    PerceptualForms,
+    PerceptualHash,
     Place,
     SoftwareClass,
 )
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 VIDEO_BYTES_MAX = 200_000_000
-KEPT_FRAMES_MAX, SAME_FRAME_MAX = 16, 31
+KEPT_FRAMES_MAX, SAME_FRAME_MAX, LABELS_MAX = 16, 31, 16
 _HEAD_BYTES = 32
 
 
@@ -97,7 +97,7 @@ def _list_frames(name: str) -> Iterator[Image]:
     return list_key_frames(name)
 
 
-def _hash_distinct(pictures: Iterable[Image]) -> Iterator[PerceptualForms]:
+def _hash_distinct(pictures: Iterable[Image]) -> Iterator[PerceptualHash]:
     """Hash pictures, leaving out each that looks like the one that was hashed last."""
     last, kept = None, 0
     for picture in pictures:
@@ -105,7 +105,7 @@ def _hash_distinct(pictures: Iterable[Image]) -> Iterator[PerceptualForms]:
         if last is not None and distance(last, hashed.forms[0]) <= SAME_FRAME_MAX:
             continue
         last, kept = hashed.forms[0], kept + 1
-        yield PerceptualForms(hashed.forms, hashed.quality)
+        yield hashed
         if kept == KEPT_FRAMES_MAX:
             return
 
@@ -122,7 +122,7 @@ def _conclude(
     _read_exif(embedded, found)
     _read_xmp(embedded, found)
     state, c2pa_sources = _read_c2pa(embedded, found, file, mime)
-    labels = tuple(dict.fromkeys(label for label, _ in found.labels))
+    labels = tuple(dict.fromkeys(label for label, _ in found.labels))[:LABELS_MAX]
     source = _name_strongest(found.source_types)
     c2pa_source = _name_strongest(c2pa_sources)
     software = vocabulary.classify_software(
@@ -146,7 +146,7 @@ def _conclude(
         unreadable=tuple(sorted(found.unreadable)),
     )
     kept = dict.fromkeys(record for _, record in found.labels if record.is_telling)
-    return Inspection(evidence, tuple(kept))
+    return Inspection(evidence, tuple(kept)[:LABELS_MAX])
 
 
 def _read_texts(embedded: Embedded, found: _Findings, place: Place) -> None:

@@ -7,6 +7,7 @@ nothing of the extra, and says plainly when it is missing.
 
 from __future__ import annotations
 
+import math
 import signal
 import stat
 import subprocess
@@ -20,11 +21,12 @@ from typing import BinaryIO
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ledger_client.errors import MissingExtra, Uninspectable
-from ledger_client.evidence.attributes import Inspection
+from ledger_client.evidence.attributes import Evidence, Inspection
 
 _PARTS = ("PIL", "numpy", "cv2", "c2pa")
 _ROOT = Path(__file__).parents[2]
 ANSWER_BYTES_MAX = 65_536
+_HASH_BYTES, _FORMS = 32, 8
 _BYTES_MAX = 200_000_000
 # What the libraries in the child take from the environment; it gets nothing of the caller's own.
 _ENVIRONMENT = {
@@ -41,7 +43,7 @@ _ENVIRONMENT = {
 class Limits:
     """What one inspection may take. The memory is address space, libraries included."""
 
-    seconds: int = 20
+    seconds: float = 20
     memory_bytes: int = 1_500_000_000
 
 
@@ -68,17 +70,37 @@ def inspect(path: Path, limits: Limits = LIMITS) -> Inspection:
     """
     require_extra()
     with _open_regular(path) as file:
-        out, status = _run(file, limits)
+        answer, status = _run(file, limits)
     if status != 0:
-        raise Uninspectable("crashed", "The process that read the file broke down.")
+        raise _break_down()
+    return parse_answer(answer)
+
+
+def parse_answer(raw: bytes) -> Inspection:
+    """Read what the child printed, which may be what the file made it print.
+
+    *Raises*: Uninspectable, also where the child refused.
+    """
     try:
-        answer = _Answer.model_validate_json(out)
+        answer = _Answer.model_validate_json(raw)
     except ValidationError as error:
-        raise Uninspectable("crashed", "The process that read the file broke down.") from error
-    if answer.refusal or not answer.inspection:
-        refusal = answer.refusal or _Refusal("crashed", "The process gave nothing.")
-        raise Uninspectable(refusal.code, refusal.detail)
+        raise _break_down() from error
+    if answer.refusal:
+        raise Uninspectable(answer.refusal.code, answer.refusal.detail)
+    if not answer.inspection or not _is_sound(answer.inspection.evidence):
+        raise _break_down()
     return answer.inspection
+
+
+def _break_down() -> Uninspectable:
+    return Uninspectable("crashed", "The process that read the file broke down.")
+
+
+def _is_sound(evidence: Evidence) -> bool:
+    """Tell whether hashes have their lengths, whatever printed them."""
+    hashes = [form for one in evidence.perceptual for form in one.forms]
+    has_eight = all(len(one.forms) == _FORMS for one in evidence.perceptual)
+    return has_eight and {len(one) for one in (evidence.sha256, *hashes)} == {_HASH_BYTES}
 
 
 def require_extra() -> None:
@@ -107,7 +129,7 @@ def _run(file: BinaryIO, limits: Limits) -> tuple[bytes, int]:
 
     It prints to a file, which its limits keep small, so that it can't fill this process.
     """
-    numbers = map(str, (limits.seconds, limits.memory_bytes, ANSWER_BYTES_MAX))
+    numbers = map(str, (math.ceil(limits.seconds), limits.memory_bytes, ANSWER_BYTES_MAX))
     with TemporaryFile() as answer:
         child = subprocess.Popen(  # noqa: S603 - this very package, by numbers
             [sys.executable, "-P", "-m", "ledger_client.evidence.child", *numbers],

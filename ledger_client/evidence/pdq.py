@@ -8,11 +8,12 @@ alone, and gives a number of bits, never whether two pictures are the same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from ledger_client.evidence.attributes import PerceptualHash
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,19 +26,6 @@ _COSINES = np.sqrt(2 / SIDE) * np.cos(
     np.pi / (2 * SIDE) * np.outer(_WAVE, 2 * np.arange(SIDE) + 1)
 ).astype(np.float32)
 _ODD = np.where(_WAVE % 2, -1, 1)  # what mirroring does to the coefficient of a wave
-
-
-@dataclass(frozen=True, slots=True)
-class PerceptualHash:
-    """A picture's hash as it is, and as it would be turned and mirrored.
-
-    *Shape*: eight hashes of 32 bytes: as it is; turned by 90°, 180°, 270°; mirrored top to bottom,
-    left to right, along either diagonal. *Units*: quality 0 to 100, of which below 50 is too
-    featureless to tell anything.
-    """
-
-    forms: tuple[bytes, ...]
-    quality: int
 
 
 def hash_image(image: Image) -> PerceptualHash:

@@ -16,6 +16,7 @@ _TC260 = "http://www.tc260.org.cn/ns/AIGC/1.0/"
 _AIGC, _STRUCTURED = "AIGC", ("Label", "ContentProducer", "ProduceID")
 _IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 _XMP, _EXIF = "http://ns.adobe.com/xap/1.0/", "http://ns.adobe.com/exif/1.0/"
+_RDF = ("http://www.w3.org/1999/02/22-rdf-syntax-ns#", "rdf:")
 _TERMS = "http://purl.org/dc/terms/"
 _SPACES = {
     "http://iptc.org/std/Iptc4xmpExt/2008-02-19/": _IPTC,  # a date that many writers have
@@ -101,9 +102,9 @@ class _Reader:
 
     def end(self, _: str) -> None:
         text = "".join(self._texts).strip()
-        if text:  # a property may hold its value in an inner list
-            for name in dict.fromkeys(self._path):
-                self._keep(name, text)
+        if text:  # of the innermost element that is no list of RDF
+            owners = (name for name in reversed(self._path) if not name.startswith(_RDF))
+            self._keep(next(owners, ""), text)
         self._path.pop()
         self._texts = []
 
