@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from ledger_client.evidence.comparison import Region
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -26,17 +28,6 @@ _AREA_PER_MILLE_MIN = 0.3
 _JOIN_PER_MILLE = 12  # of the longer side: parts nearer than this are one region
 _RED = np.array((230, 20, 20), np.uint8)
 _DIM = 0.35
-
-
-@dataclass(frozen=True, slots=True)
-class Region:
-    """A part of the frame that departs. *Units*: per mille of the frame's sides and area."""
-
-    left: int
-    top: int
-    width: int
-    height: int
-    area_per_mille: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +102,7 @@ def _is_open(higher: NDArray[np.float32], lower: NDArray[np.float32]) -> NDArray
     """Tell where the lower level isn't cut off above, nor the higher below."""
     is_cut = (lower > _BRIGHTEST) | (higher < _DARKEST)
     near = np.ones((4 * _REACH + 1, 4 * _REACH + 1), np.uint8)
-    return 1 - cv2.dilate(is_cut.astype(np.float32), near)
+    return np.asarray(1 - cv2.dilate(is_cut.astype(np.float32), near), np.float32)
 
 
 def _rise(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -140,8 +131,8 @@ def _gather(strong: NDArray[np.bool_]) -> Departure:
         rows, columns = np.nonzero(part.any(axis=1))[0], np.nonzero(part.any(axis=0))[0]
         left, right = 1000 * columns[0] // width, 1000 * (columns[-1] + 1) // width
         top, bottom = 1000 * rows[0] // height, 1000 * (rows[-1] + 1) // height
-        box = map(int, (left, top, max(1, right - left), max(1, bottom - top)))
-        regions.append(Region(*box, round(area, 1)))
+        wide, high = max(1, int(right - left)), max(1, int(bottom - top))
+        regions.append(Region(int(left), int(top), wide, high, round(area, 1)))
     regions.sort(key=lambda one: -one.area_per_mille)
     total = round(1000 * int(mask.sum()) / strong.size, 1)
     return Departure(tuple(regions[:REGIONS_MAX]), total, mask)

@@ -16,12 +16,15 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ledger_client.errors import MissingExtra, Uninspectable
 from ledger_client.evidence.attributes import Evidence, Inspection
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _PARTS = ("PIL", "numpy", "cv2", "c2pa")
 _ROOT = Path(__file__).parents[2]
@@ -51,7 +54,9 @@ LIMITS = Limits()
 
 
 @dataclass(frozen=True)
-class _Refusal:
+class Refusal:
+    """Why the child gave nothing: the code and sentence of an Uninspectable."""
+
     code: str
     detail: str
 
@@ -60,7 +65,7 @@ class _Answer(BaseModel):
     model_config = ConfigDict(val_json_bytes="hex", extra="forbid")
 
     inspection: Inspection | None = None
-    refusal: _Refusal | None = None
+    refusal: Refusal | None = None
 
 
 def inspect(path: Path, limits: Limits = LIMITS) -> Inspection:
@@ -69,11 +74,8 @@ def inspect(path: Path, limits: Limits = LIMITS) -> Inspection:
     *Raises*: Uninspectable, MissingExtra, OSError.
     """
     require_extra()
-    with _open_regular(path) as file:
-        answer, status = _run(file, limits)
-    if status != 0:
-        raise _break_down()
-    return parse_answer(answer)
+    with open_regular(path) as file:
+        return parse_answer(run_child("inspect", (file,), limits))
 
 
 def parse_answer(raw: bytes) -> Inspection:
@@ -84,15 +86,16 @@ def parse_answer(raw: bytes) -> Inspection:
     try:
         answer = _Answer.model_validate_json(raw)
     except ValidationError as error:
-        raise _break_down() from error
+        raise break_down() from error
     if answer.refusal:
         raise Uninspectable(answer.refusal.code, answer.refusal.detail)
     if not answer.inspection or not _is_sound(answer.inspection.evidence):
-        raise _break_down()
+        raise break_down()
     return answer.inspection
 
 
-def _break_down() -> Uninspectable:
+def break_down() -> Uninspectable:
+    """Give the refusal for a child that ended badly or answered what it never should."""
     return Uninspectable("crashed", "The process that read the file broke down.")
 
 
@@ -112,8 +115,11 @@ def require_extra() -> None:
         raise MissingExtra("This needs the extra `evidence`: buyer-credit-ledger[evidence].")
 
 
-def _open_regular(path: Path) -> BinaryIO:
-    """Open a file that is one, so that no pipe or device is waited for."""
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file that is one, so that no pipe or device is waited for.
+
+    *Raises*: Uninspectable, OSError.
+    """
     if not stat.S_ISREG(path.stat().st_mode):
         raise Uninspectable("not-supported", "This is no regular file.")
     file = path.open("rb")
@@ -124,16 +130,21 @@ def _open_regular(path: Path) -> BinaryIO:
     return file
 
 
-def _run(file: BinaryIO, limits: Limits) -> tuple[bytes, int]:
-    """Run the child on an open file, and give what it printed and how it ended.
+def run_child(
+    task: str, files: Sequence[BinaryIO], limits: Limits, answer_bytes_max: int = ANSWER_BYTES_MAX
+) -> bytes:
+    """Run the child on open files, the first as its input, and give what it printed.
 
     It prints to a file, which its limits keep small, so that it can't fill this process.
+    *Raises*: Uninspectable.
     """
-    numbers = map(str, (math.ceil(limits.seconds), limits.memory_bytes, ANSWER_BYTES_MAX))
+    more = [one.fileno() for one in files[1:]]
+    numbers = map(str, (math.ceil(limits.seconds), limits.memory_bytes, answer_bytes_max, 0, *more))
     with TemporaryFile() as answer:
         child = subprocess.Popen(  # noqa: S603 - this very package, by numbers
-            [sys.executable, "-P", "-m", "ledger_client.evidence.child", *numbers],
-            stdin=file,
+            [sys.executable, "-P", "-m", "ledger_client.evidence.child", task, *numbers],
+            stdin=files[0],
+            pass_fds=more,
             stdout=answer,
             stderr=subprocess.DEVNULL,
             cwd="/",
@@ -151,5 +162,7 @@ def _run(file: BinaryIO, limits: Limits) -> tuple[bytes, int]:
             raise Uninspectable(
                 "too-slow", f"An inspection takes at most {limits.seconds} seconds."
             )
+        if status != 0:
+            raise break_down()
         answer.seek(0)
-        return answer.read(), status
+        return answer.read()

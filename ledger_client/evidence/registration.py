@@ -21,7 +21,6 @@ AGREEING_MIN, AGREEING_PER_MILLE_MIN = 12, 250
 _RATIO_MAX = 0.8  # a landmark counts where its best match is clearly better than the second
 _APART_MAX = 3.0  # pixels between where a landmark is and where the movement puts it
 _SCALE_MIN, _SCALE_MAX = 0.2, 5.0
-Pixels = "NDArray[np.uint8]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +56,10 @@ class Movement:
 def find_landmarks(picture: NDArray[np.uint8]) -> Landmarks:
     """Find the landmarks of an RGB picture."""
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-    found, looks = cv2.SIFT_create(LANDMARKS_MAX).detectAndCompute(grey, None)
+    found, looks = cv2.SIFT.create(LANDMARKS_MAX).detectAndCompute(grey, None)
     if looks is None:
         return Landmarks(np.empty((0, 2), np.float32), np.empty((0, 128), np.float32))
-    return Landmarks(np.array([one.pt for one in found], np.float32), looks)
+    return Landmarks(np.array([one.pt for one in found], np.float32), np.asarray(looks, np.float32))
 
 
 def register(moved: Landmarks, still: Landmarks) -> Movement | None:
@@ -80,7 +79,7 @@ def register(moved: Landmarks, still: Landmarks) -> Movement | None:
     )
     if matrix is None:
         return None
-    movement = Movement(matrix, int(agree.sum()))
+    movement = Movement(np.asarray(matrix, float), int(agree.sum()))
     is_enough = movement.agreeing >= AGREEING_MIN
     is_most = movement.agreeing * 1000 >= len(pairs) * AGREEING_PER_MILLE_MIN
     is_plausible = _SCALE_MIN <= movement.scale <= _SCALE_MAX
