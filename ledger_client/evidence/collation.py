@@ -259,8 +259,8 @@ def _judge_pictures(
     found.append(
         Finding(FindingKind.SCENE_DEPARTS, first, second, float(len(laid.departure.regions)))
     )
-    drawn = draw_overlay(laid.pixels, b.pixels, laid.departure)
-    return found, [_label(drawn, f"{first} over {second}")]
+    drawn = draw_overlay(laid.pixels, b.pixels, laid.departure, is_row=True)
+    return found, [_label(_fit_row(drawn), f"{second}, {first} over it")]
 
 
 def _lay_best(
@@ -291,14 +291,17 @@ def _draw_sheet(items: Sequence[_Item], strips: Sequence[NDArray[np.uint8]]) -> 
     for at in range(0, len(cells), _SHEET_COLUMNS):
         row = np.concatenate(cells[at : at + _SHEET_COLUMNS], axis=1)
         rows.append(np.pad(row, ((0, 0), (0, wide - row.shape[1]), (0, 0)), constant_values=_WHITE))
-    for strip in strips[:_SHEET_PAIRS]:
-        picture = Image.fromarray(strip)
-        picture.thumbnail((wide, 3 * _SHEET_SIDE))
-        row = np.full((picture.height + 8, wide, 3), _WHITE, np.uint8)
-        row[4 : 4 + picture.height, : picture.width] = np.asarray(picture)
-        rows.append(row)
-    sheet: NDArray[np.uint8] = np.concatenate(rows)
+    sheet: NDArray[np.uint8] = np.concatenate((*rows, *strips[:_SHEET_PAIRS]))
     return sheet
+
+
+def _fit_row(strip: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Scale pictures that stand in a row to the width of the sheet."""
+    picture = Image.fromarray(strip)
+    picture.thumbnail((_SHEET_SIDE * _SHEET_COLUMNS, 2 * _SHEET_SIDE))
+    row = np.full((picture.height + 8, _SHEET_SIDE * _SHEET_COLUMNS, 3), _WHITE, np.uint8)
+    row[4 : 4 + picture.height, : picture.width] = np.asarray(picture)
+    return row
 
 
 def _label(picture: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:

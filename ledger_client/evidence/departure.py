@@ -58,9 +58,16 @@ def find_departure(
 
 
 def draw_overlay(
-    claim: NDArray[np.uint8], listing: NDArray[np.uint8], departure: Departure
+    claim: NDArray[np.uint8],
+    listing: NDArray[np.uint8],
+    departure: Departure,
+    *,
+    is_row: bool = False,
 ) -> NDArray[np.uint8]:
-    """Draw the shop's photo, the claim's as it lies over it, and that again with its departures."""
+    """Draw the shop's photo, the claim's as it lies over it, and that again with its departures.
+
+    *Shape*: in a row, or where that would be too wide in a column, from the left or the top.
+    """
     grey = cv2.cvtColor(cv2.cvtColor(claim, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     marked = np.round(255 - _DIM * (255 - grey.astype(np.float32)) * 1.5).clip(0, 255)
     marked = marked.astype(np.uint8)
@@ -70,7 +77,7 @@ def draw_overlay(
         left, right = (round(x * width / 1000) for x in (one.left, one.left + one.width))
         top, bottom = (round(y * height / 1000) for y in (one.top, one.top + one.height))
         cv2.rectangle(marked, (left - 3, top - 3), (right + 3, bottom + 3), _RED.tolist(), 1)
-    axis = 1 if height >= width else 0
+    axis = 1 if is_row or height >= width else 0
     shape = (height, 6, 3) if axis else (6, width, 3)
     gap = np.full(shape, 255, np.uint8)
     drawn: NDArray[np.uint8] = np.concatenate((listing, gap, claim, gap, marked), axis=axis)
