@@ -44,6 +44,7 @@ bench: .venv/dev ## Measure, and print ratios
 	PYTHONPATH=.:tests:bench $(BIN)/python bench/score.py
 	PYTHONPATH=.:tests:bench $(BIN)/python bench/graph.py
 	PYTHONPATH=.:tests:bench $(BIN)/python bench/justice.py
+	PYTHONPATH=.:tests:bench $(BIN)/python bench/evidence.py
 
 lock: .venv/dev ## Pin every dependency with its hashes
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv

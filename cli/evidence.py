@@ -87,9 +87,12 @@ def _draw(file: Path, found: Inspection, *, provider: bool) -> Panel:
         for one in found.kept:
             rows.add_row(Text("provider", style="dim"), Text(one.content_producer))
             rows.add_row(Text("produce id", style="dim"), Text(one.produce_id))
-    both = Table.grid(padding=(0, 3))
-    squares = [_draw_square(one) for one in shown.perceptual[:_SHOWN_FRAMES]]
-    both.add_row(Group(*squares), rows)
+    squares = Table.grid(padding=(0, 1))
+    squares.add_row(*(_draw_square(one) for one in shown.perceptual[:_SHOWN_FRAMES]))
+    both: Group | Table = Group(squares, rows)  # a film's frames in a row above
+    if len(shown.perceptual) == 1:
+        both = Table.grid(padding=(0, 3))
+        both.add_row(squares, rows)
     title = Text(str(file), style=_DECLARED if shown.ai_declared else "bold")
     return Panel(both, title=title, title_align="left", expand=False)
 

@@ -1,4 +1,4 @@
-"""`bcl evidence inspect` tells what was found, as a picture or as JSON, and ends as the house does."""
+"""`bcl evidence inspect` tells what was found, drawn or as JSON, with the codes of the house."""
 
 from __future__ import annotations
 

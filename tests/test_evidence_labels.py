@@ -285,7 +285,7 @@ def test_text_under_the_label_s_name_that_is_none_is_told_as_unreadable(
     ("producer", "its_class"),
     [
         (PROVIDER, ProducerClass.ORGANISATION),
-        ("0012" + "A1B2C3D4E5F6A7B8C9" + "00001", ProducerClass.PERSON),
+        ("0021" + "A1B2C3D4E5F6A7B8C9" + "00001", ProducerClass.PERSON),
         ("A product", ProducerClass.UNCODED),
         ("0011" + "0" * 22, ProducerClass.UNCODED),
         ("", ProducerClass.NONE),

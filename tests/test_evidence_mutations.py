@@ -7,9 +7,8 @@ pictures go through the confined process, as a member's would.
 from __future__ import annotations
 
 import json
-import tempfile
 from functools import cache
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -38,8 +37,10 @@ from ledger_client.evidence.attributes import Place
 from ledger_client.evidence.examination import examine
 from ledger_client.evidence.inspection import inspect
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 REFUSALS = (None, "broken", "not-supported", "too-many-pixels", "too-much-metadata")
-FOLDER = tempfile.TemporaryDirectory()
 FORMS = ("JPEG", "PNG", "WEBP")
 EDITS = st.lists(
     st.tuples(
@@ -75,10 +76,16 @@ def labelled_film() -> bytes:
     )
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a path for one file after another."""
+    return tmp_path_factory.mktemp("mutated") / "evidence"
+
+
 def mutate(raw: bytes, edits: list[tuple[str, int, bytes]]) -> bytes:
     """Change bytes at places that are spread over the file, most of them near its start."""
-    for how, place, new in edits:
-        at = place % (len(raw) + 1) if place % 3 == 0 else place % min(len(raw) + 1, 2000)
+    for how, number, new in edits:
+        at = number % (len(raw) + 1) if number % 3 == 0 else number % min(len(raw) + 1, 2000)
         head, tail = raw[:at], raw[at:]
         raw = {
             "replace": head + new + tail[len(new) :],
@@ -90,16 +97,9 @@ def mutate(raw: bytes, edits: list[tuple[str, int, bytes]]) -> bytes:
     return raw
 
 
-def written(raw: bytes) -> Path:
-    """Write bytes to a file that the system clears away."""
-    with tempfile.NamedTemporaryFile(delete=False, dir=FOLDER.name) as file:
-        file.write(raw)
-    return Path(file.name)
-
-
-def find_refusal(raw: bytes, *, confined: bool) -> str | None:
+def find_refusal(raw: bytes, path: Path, *, confined: bool) -> str | None:
     """Give the code by which a file is refused, or None for one that is inspected."""
-    path = written(raw)
+    path.write_bytes(raw)
     try:
         if confined:
             inspect(path)
@@ -108,8 +108,6 @@ def find_refusal(raw: bytes, *, confined: bool) -> str | None:
                 examine(file, str(path))
     except Uninspectable as error:
         return error.code
-    finally:
-        path.unlink()
     return None
 
 
@@ -117,18 +115,22 @@ def find_refusal(raw: bytes, *, confined: bool) -> str | None:
 @settings(max_examples=200)
 @given(edits=EDITS)
 def test_mutated_picture_gives_a_result_or_the_typed_refusal(
-    form: str, edits: list[tuple[str, int, bytes]]
+    place: Path, form: str, edits: list[tuple[str, int, bytes]]
 ) -> None:
-    assert find_refusal(mutate(seed(form), edits), confined=False) in REFUSALS
+    assert find_refusal(mutate(seed(form), edits), place, confined=False) in REFUSALS
 
 
 @settings(max_examples=12)
 @given(edits=EDITS, form=st.sampled_from([*FORMS, "film", "film", "film"]))
 def test_mutated_file_never_breaks_the_confined_process_s_promise(
-    form: str, edits: list[tuple[str, int, bytes]]
+    place: Path, form: str, edits: list[tuple[str, int, bytes]]
 ) -> None:
     raw = labelled_film() if form == "film" else seed(form)
-    assert find_refusal(mutate(raw, edits), confined=True) in {*REFUSALS, "crashed", "too-slow"}
+    assert find_refusal(mutate(raw, edits), place, confined=True) in {
+        *REFUSALS,
+        "crashed",
+        "too-slow",
+    }
 
 
 @settings(max_examples=50)
@@ -146,6 +148,7 @@ def test_label_is_well_formed_only_when_it_is_whole(label: dict[str, object]) ->
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_unchanged_seed_has_its_labels(form: str) -> None:
-    found = inspect(written(seed(form))).evidence
+def test_unchanged_seed_has_its_labels(place: Path, form: str) -> None:
+    place.write_bytes(seed(form))
+    found = inspect(place).evidence
     assert len(found.aigc) == {"JPEG": 3, "PNG": 3, "WEBP": 2}[form]

@@ -40,9 +40,9 @@ _DECLARATIONS = {
 _DENIALS = {"", "0", "false", "no", "none", "null"}
 _TEXT_MAX, _RAW_MAX, _KEPT_MAX, _DEPTH_MAX = 65_536, 16, 256, 4
 _FIELD = re.compile(r'"(Label|ContentProducer|ProduceID)"\s*:\s*"?([^",{}\[\]]{0,512})')
-# A version of three digits, 1 with a unified social credit code or 2 with a person's code, and five
-# digits for the product; TC260-PG-20252A.
-_PROVIDER_CODE = re.compile(r"\d{3}([12])[0-9A-Z]{18}[0-9A-Z]{5}")
+# 00, a subject's type (1 organisation, 2 person) and how it is bound, 18 characters that name it, a
+# service's type and 4 characters of its own; TC260-PG-20252A.
+_PROVIDER_CODE = re.compile(r"00([12])\d[0-9A-Z]{18}\d[0-9A-Z]{4}")
 _CLASSES = {"1": ProducerClass.ORGANISATION, "2": ProducerClass.PERSON}
 
 Found = tuple[AigcLabel, ProviderRecord]

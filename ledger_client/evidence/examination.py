@@ -113,7 +113,7 @@ def _hash_distinct(pictures: Iterable[Image]) -> Iterator[PerceptualHash]:
 def _conclude(
     digest: bytes,
     mime: str,
-    perceptual: tuple[PerceptualForms, ...],
+    perceptual: tuple[PerceptualHash, ...],
     embedded: Embedded,
     file: BufferedReader,
 ) -> Inspection:
