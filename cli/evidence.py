@@ -16,6 +16,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from cli.comparing import compare_files
 from ledger_client.errors import Uninspectable
 from ledger_client.evidence.attributes import C2paState, SoftwareClass, render_evidence
 from ledger_client.evidence.inspection import inspect, require_extra
@@ -34,7 +35,10 @@ _SHOWN_FRAMES = 4
 
 @click.group()
 def evidence() -> None:
-    """Tell what pictures and videos declare of themselves. Nothing is sent."""
+    """Tell what pictures and videos declare, and where they depart. Nothing is sent."""
+
+
+evidence.add_command(compare_files)
 
 
 @evidence.command("inspect")

@@ -12,9 +12,8 @@ from itertools import combinations, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from ledger_client.errors import Uninspectable
 from ledger_client.evidence.box import find_video_mime
@@ -53,7 +52,7 @@ _APART_SECONDS, _SAVED_SECONDS = 86_400, 60
 _SHAPE_RATIO = 1.02
 _SCENE_COVERED_MIN = 300
 _SHEET_SIDE, _SHEET_COLUMNS, _SHEET_PAIRS = 240, 4, 6
-_WHITE = 255
+_WHITE, _LETTERS = 255, 20
 _TURNS = {  # what brings a picture of that form back
     Turn.TURNED_90: Image.Transpose.ROTATE_90,
     Turn.TURNED_180: Image.Transpose.ROTATE_180,
@@ -209,7 +208,7 @@ def _judge_alone(number: int, capture: Capture) -> Iterator[Finding]:
     if capture.size and capture.recorded:
         actual, recorded = sorted(capture.size), sorted(capture.recorded)
         if actual != recorded:
-            ratio = round(recorded[1] / actual[1], 3)
+            ratio = round(recorded[0] * recorded[1] / (actual[0] * actual[1]), 3)
             yield Finding(FindingKind.SIZE_CONTRADICTS, number, number, ratio)
     if capture.taken_at and capture.saved_at:
         seconds = (capture.saved_at - capture.taken_at).total_seconds()
@@ -306,10 +305,10 @@ def _fit_row(strip: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _label(picture: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
     """Write into the upper left corner, legible on anything."""
-    labelled = picture.copy()
-    for colour, weight in (((255, 255, 255), 4), ((0, 0, 0), 1)):
-        cv2.putText(labelled, text, (8, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.7, colour, weight)
-    return labelled
+    labelled = Image.fromarray(picture)
+    font = ImageFont.load_default(_LETTERS)
+    ImageDraw.Draw(labelled).text((8, 6), text, "black", font, stroke_width=2, stroke_fill="white")
+    return np.asarray(labelled)
 
 
 def _draw(pixels: NDArray[np.uint8]) -> Drawing:

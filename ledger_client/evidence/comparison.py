@@ -124,8 +124,8 @@ class Finding:
     """Something that was measured between two files, counted from 1, or within one.
 
     *Units* of amount: bits of distance for pictures, per mille of the second's frame that the first
-    covers for the same scene, regions for one that departs, seconds for times, the recorded over
-    the actual longer side for a size, the ratio of two shapes; otherwise 0.
+    covers for the same scene, regions for one that departs, seconds for times, the recorded pixels
+    over the actual ones for a size, the ratio of two shapes; otherwise 0.
     """
 
     kind: FindingKind
