@@ -23,6 +23,12 @@ def run(*arguments: str | Path) -> Result:
     return CliRunner().invoke(main, ["evidence", "compare", *map(str, arguments)])
 
 
+def measure(path: Path) -> tuple[int, int]:
+    """Give the sides of a picture that was written."""
+    with Image.open(path) as picture:
+        return picture.size
+
+
 @pytest.fixture
 def claim(tmp_path: Path) -> Path:
     """Give a shop's photo, and a claim's: mirrored, with a stain."""
@@ -39,7 +45,7 @@ def test_departure_is_told_with_its_place_and_drawn_and_ends_with_zero(claim: Pa
     for words in ("looks the same, mirrored", "laid over", "in 1 region", "from the left"):
         assert words in told.stdout
     assert "forge" not in told.output
-    assert Image.open(overlay).size == (512, 3 * 384 + 12)
+    assert measure(overlay) == (512, 3 * 384 + 12)
 
 
 def test_json_has_every_number_and_no_picture(claim: Path) -> None:
@@ -55,7 +61,7 @@ def test_set_is_told_by_numbers_and_its_sheet_written(claim: Path) -> None:
     assert told.exit_code == 0
     for words in ("1, 2  the same picture mirrored", "1, 3  the very same file", "3     claim.jpg"):
         assert words in told.stdout
-    assert Image.open(sheet).width == 960
+    assert measure(sheet)[0] == 960
     found = json.loads(run("--set", "--json", claim, claim).stdout)
     assert found == {
         "frames": [1, 1],
@@ -73,7 +79,9 @@ def test_pictures_that_have_nothing_in_common_end_with_zero_and_no_picture(claim
 
 
 def test_asking_wrongly_ends_with_two_and_a_broken_file_with_one(claim: Path) -> None:
-    for arguments in ((claim,), (claim, claim, claim), ("--set", claim), ("--set", *[claim] * 13)):
+    wrong: tuple[tuple[str | Path, ...], ...]
+    wrong = ((claim,), (claim, claim, claim), ("--set", claim), ("--set", *[claim] * 13))
+    for arguments in wrong:
         assert run(*arguments).exit_code == 2
     broken = claim.with_name("broken.jpg")
     broken.write_bytes(claim.read_bytes()[:300])

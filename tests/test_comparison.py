@@ -103,7 +103,7 @@ def test_picture_that_wasn_t_altered_departs_nowhere(tmp_path: Path, change: str
     assert found.departed_per_mille == 0
 
 
-@pytest.mark.parametrize("seed", (0, 4))
+@pytest.mark.parametrize("seed", [0, 4])
 def test_thin_crack_is_found_and_drawn_in_red_along_its_line(tmp_path: Path, seed: int) -> None:
     shop = still_life(seed, (500, 375))
     cracked = crack(shop, seed)
