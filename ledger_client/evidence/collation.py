@@ -24,6 +24,7 @@ from ledger_client.evidence.comparison import (
     Finding,
     FindingKind,
     Placement,
+    Region,
     SetComparison,
     Turn,
 )
@@ -113,6 +114,13 @@ def compare_pair(claim: str, listing: str) -> Comparison:
     overlay = _draw(draw_overlay(laid.pixels, other.pixels, departure))
     regions, area = departure.regions, departure.area_per_mille
     return Comparison(is_same, bits, turn, qualities, placement, regions, area, overlay)
+
+
+def lay_pictures(claim: Image.Image, listing: Image.Image) -> tuple[Region, ...] | None:
+    """Give where a decoded picture departs from another, or None where it can't be laid over it."""
+    one, other = _take_frame(claim), _take_frame(listing)
+    laid = _lay(one, other, *_find_turn(one.hashed, other.hashed))
+    return laid.departure.regions if laid else None
 
 
 def collate(names: Sequence[str]) -> SetComparison:
