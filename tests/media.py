@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,11 +41,12 @@ SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 
 @cache
 def photo(width: int = 400, height: int = 300, part: float = 0.0) -> Image.Image:
-    """Draw a picture with detail at every scale; another part gives another picture."""
-    extent = (-2.0 + part, -1.2, 0.8, 1.2 - part / 2)
-    fractal = Image.effect_mandelbrot((width, height), extent, 40)
-    ramp = Image.linear_gradient("L").resize((width, height))
-    return Image.merge("RGB", (fractal, ramp, fractal.transpose(Image.Transpose.ROTATE_180)))
+    """Draw a picture with shapes and detail; another part gives another picture."""
+    seed = np.random.default_rng(round(part * 100))
+    shapes = Image.fromarray(seed.integers(0, 256, (9, 12, 3), np.uint8))
+    fractal = Image.effect_mandelbrot((width, height), (-2.0, -1.2, 0.8, 1.2), 40)
+    bands = (fractal, ImageOps.mirror(fractal), ImageOps.flip(fractal))
+    return Image.blend(shapes.resize((width, height)), Image.merge("RGB", bands), 0.3)
 
 
 def save(picture: Image.Image, form: str = "JPEG", **options: Any) -> bytes:

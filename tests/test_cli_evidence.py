@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -67,6 +68,13 @@ def test_file_that_can_t_be_inspected_is_told_beside_the_others_and_ends_with_on
 def test_file_that_is_not_there_is_asked_wrongly(tmp_path: Path) -> None:
     assert run(tmp_path / "gone.jpg").exit_code == 2
     assert run().exit_code == 2
+
+
+def test_missing_extra_is_asked_wrongly(labelled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", None)  # which is how Python notes what isn't there
+    told = run(labelled)
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert "needs the extra `evidence`" in told.stderr
 
 
 def test_nothing_found_is_said_to_prove_nothing(tmp_path: Path) -> None:

@@ -279,6 +279,15 @@ SOUND = {
 }
 
 
+TOLD = {
+    "place": "xmp",
+    "declaration": "generated",
+    "raw": "1",
+    "producer_class": "none",
+    "is_well_formed": True,
+}
+
+
 def answer(**changes: object) -> bytes:
     """Give an answer of the child with something changed."""
     return json.dumps({"inspection": {"evidence": {**SOUND, **changes}, "kept": []}}).encode()
@@ -286,6 +295,8 @@ def answer(**changes: object) -> bytes:
 
 def test_sound_answer_of_the_child_is_taken() -> None:
     assert parse_answer(answer()).evidence.c2pa is C2paState.ABSENT
+    told = answer(aigc=[TOLD], unreadable=["exif", "aigc_xmp"], digital_source_type="other")
+    assert parse_answer(told).evidence.aigc[0].declaration is Declaration.GENERATED
 
 
 @pytest.mark.parametrize(
@@ -300,6 +311,11 @@ def test_sound_answer_of_the_child_is_taken() -> None:
         answer(perceptual=[{"forms": ["00" * 32] * 7, "quality": 50}]),
         answer(perceptual=[{"forms": ["00" * 33] * 8, "quality": 50}]),
         answer(c2pa="trusted"),
+        answer(mime="a secret"),
+        answer(digital_source_type="a secret"),
+        answer(c2pa_source_type="a secret"),
+        answer(unreadable=["a secret"]),
+        answer(aigc=[{**TOLD, "raw": "x" * 17}]),
         answer(ai_declared="perhaps"),
         answer() + b"{}",
     ],

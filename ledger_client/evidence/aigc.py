@@ -38,7 +38,8 @@ _DECLARATIONS = {
     "3": Declaration.SUSPECTED,
 }
 _DENIALS = {"", "0", "false", "no", "none", "null"}
-_TEXT_MAX, _RAW_MAX, _KEPT_MAX, _DEPTH_MAX = 65_536, 16, 256, 4
+RAW_MAX = 16
+_TEXT_MAX, _KEPT_MAX, _DEPTH_MAX = 65_536, 256, 4
 _FIELD = re.compile(r'"(Label|ContentProducer|ProduceID)"\s*:\s*"?([^",{}\[\]]{0,512})')
 # 00, a subject's type (1 organisation, 2 person) and how it is bound, 18 characters that name it, a
 # service's type and 4 characters of its own; TC260-PG-20252A.
@@ -66,7 +67,7 @@ def judge_fields(fields: Mapping[str, object], place: Place) -> Found:
     judged = AigcLabel(
         place=place,
         declaration=_DECLARATIONS.get(label, Declaration.OTHER),
-        raw=label[:_RAW_MAX],
+        raw=label[:RAW_MAX],
         producer_class=_classify(producer),
         is_well_formed=complete and label in _DECLARATIONS and set(fields) == set(FIELDS),
     )

@@ -22,6 +22,10 @@ class Place(StrEnum):
     MP4 = "mp4_metadata"
 
 
+# The kinds of metadata that an inspection may tell as there and unreadable.
+UNREADABLE = {"exif", "xmp", *(f"aigc_{place.value}" for place in Place)}
+
+
 class Declaration(StrEnum):
     """What an AIGC label says, by the words of GB 45438-2025."""
 

@@ -21,7 +21,11 @@ from typing import TYPE_CHECKING, BinaryIO
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ledger_client.errors import MissingExtra, Uninspectable
-from ledger_client.evidence.attributes import Evidence, Inspection
+from ledger_client.evidence.aigc import RAW_MAX
+from ledger_client.evidence.attributes import UNREADABLE, Evidence, Inspection
+from ledger_client.evidence.box import MP4, QUICKTIME
+from ledger_client.evidence.container import JPEG, PNG, WEBP
+from ledger_client.evidence.vocabulary import is_source_type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +34,7 @@ _PARTS = ("PIL", "numpy", "cv2", "c2pa")
 _ROOT = Path(__file__).parents[2]
 ANSWER_BYTES_MAX = 65_536
 _HASH_BYTES, _FORMS = 32, 8
+_MIMES = {JPEG, PNG, WEBP, MP4, QUICKTIME}
 _BYTES_MAX = 200_000_000
 # What the libraries in the child take from the environment; it gets nothing of the caller's own.
 _ENVIRONMENT = {
@@ -100,10 +105,20 @@ def break_down() -> Uninspectable:
 
 
 def _is_sound(evidence: Evidence) -> bool:
-    """Tell whether hashes have their lengths, whatever printed them."""
+    """Tell whether hashes have their lengths and words are of closed lists, whatever printed them.
+
+    Else a file that took the child over could have its own text reported to a ledger.
+    """
     hashes = [form for one in evidence.perceptual for form in one.forms]
-    has_eight = all(len(one.forms) == _FORMS for one in evidence.perceptual)
-    return has_eight and {len(one) for one in (evidence.sha256, *hashes)} == {_HASH_BYTES}
+    sources = {evidence.digital_source_type, evidence.c2pa_source_type} - {None}
+    return (
+        all(len(one.forms) == _FORMS for one in evidence.perceptual)
+        and {len(one) for one in (evidence.sha256, *hashes)} == {_HASH_BYTES}
+        and evidence.mime in _MIMES
+        and all(map(is_source_type, sources))
+        and all(len(one.raw) <= RAW_MAX for one in evidence.aigc)
+        and {*evidence.unreadable} <= UNREADABLE
+    )
 
 
 def require_extra() -> None:

@@ -36,7 +36,8 @@ def list_key_frames(path: str) -> Iterator[Image.Image]:
                 if number == 0:
                     raise Uninspectable("broken", "The video has no frame that can be decoded.")
                 return
-            yield scale(Image.fromarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)))
+            size = (frame.shape[1], frame.shape[0])
+            yield scale(Image.frombytes("RGB", size, frame.tobytes(), "raw", "BGR"))
     except cv2.error as error:
         raise Uninspectable("broken", "The video can't be decoded.") from error
     finally:

@@ -59,6 +59,11 @@ def name_source_type(text: str) -> str | None:
     return _BY_FOLDED.get(code.casefold(), OTHER) if code else None
 
 
+def is_source_type(name: str | None) -> bool:
+    """Tell whether a text is a code that `name_source_type` gives."""
+    return name == OTHER or name in _SOURCE_TYPES
+
+
 def is_ai_source_type(name: str | None) -> bool:
     """Tell whether a source type says that a trained model made the media or a part of it."""
     return name in _AI_SOURCE_TYPES
