@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE ?= 1
 
-.PHONY: help demo test serve check soak bench lock clean
+.PHONY: help demo test serve check soak bench oracle lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -45,6 +45,11 @@ bench: .venv/dev ## Measure, and print ratios
 	PYTHONPATH=.:tests:bench $(BIN)/python bench/graph.py
 	PYTHONPATH=.:tests:bench $(BIN)/python bench/justice.py
 	PYTHONPATH=.:tests:bench $(BIN)/python bench/evidence.py
+	PYTHONPATH=.:tests:bench $(BIN)/python bench/evidence_search.py
+	PYTHONPATH=.:tests:bench $(BIN)/python bench/evidence_robustness.py
+
+oracle: .venv/dev ## Build the reference of the perceptual hash, where there is a compiler
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-oracle.lock
 
 lock: .venv/dev ## Pin every dependency with its hashes
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv

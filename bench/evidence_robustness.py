@@ -26,7 +26,7 @@ from ledger_client.evidence.pdq import distance, hash_image
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-STILL_LIFES, FRACTALS, GRAINS, LAID = 60, 20, 19, 7
+STILL_LIFES, FRACTALS, GRAINS, LAID = 60, 20, 19, 5
 NEAR, STAIN_AT, SIDES = 31, (0.55, 0.5), (640, 480)
 
 
