@@ -22,6 +22,7 @@ from media import (
     PROVIDER,
     TC260,
     WRAPPED,
+    add_chunk,
     add_segment,
     add_to_moov,
     add_xmp,
@@ -305,6 +306,12 @@ def test_provider_is_told_by_its_class_alone(
     told = json.dumps(render_evidence(found.evidence), ensure_ascii=False)
     assert "picture-0001" not in told
     assert not producer or producer not in told
+
+
+def test_exif_that_is_none_is_told_and_the_rest_is_read(look: Look) -> None:
+    broken = add_chunk(add_xmp(make_xmp(make_element()), "PNG"), b"eXIf", b"garbage")
+    shown = look(broken).evidence
+    assert (shown.unreadable, len(shown.aigc), len(shown.perceptual)) == (("exif",), 1, 1)
 
 
 def test_two_labels_are_both_told(look: Look) -> None:

@@ -65,7 +65,10 @@ def scale(image: Image.Image) -> Image.Image:
     image.draft("RGB", (SIDE_MAX, SIDE_MAX))  # a JPEG is decoded at the nearest larger eighth
     seen = image if image.mode in _DIRECT else _flatten(image)
     seen.thumbnail((SIDE_MAX, SIDE_MAX))
-    upright = ImageOps.exif_transpose(seen)
+    try:
+        upright = ImageOps.exif_transpose(seen)
+    except SyntaxError:  # an Exif block that is none turns nothing
+        upright = seen
     return upright if upright.mode == "RGB" else upright.convert("RGB")
 
 
