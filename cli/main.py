@@ -11,10 +11,11 @@ import click
 from cli.asking import event, risk, token
 from cli.checkout import is_checkout, load_operator
 from cli.errors import AskedWrongly
+from cli.evidence import evidence
 from cli.keys import key
 from cli.verifying import receipt
 from ledger.errors import InvalidInput, LedgerCorrupt, LedgerError
-from ledger_client.errors import ExchangeError
+from ledger_client.errors import ExchangeError, MissingExtra, Uninspectable
 
 _BAD, _ASKED_WRONGLY = 1, 2
 # The operator's commands by the modules that hold them; a member's install lacks what they import.
@@ -60,9 +61,9 @@ class _Door(click.Group):
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
         try:
             return super().invoke(ctx)
-        except (AskedWrongly, InvalidInput) as error:
+        except (AskedWrongly, InvalidInput, MissingExtra) as error:
             _end(error, _ASKED_WRONGLY)
-        except (LedgerError, LedgerCorrupt, ExchangeError) as error:
+        except (LedgerError, LedgerCorrupt, ExchangeError, Uninspectable) as error:
             _end(error, _BAD)
         except BrokenPipeError:
             raise  # nobody reads on: the library ends the process quietly
@@ -96,5 +97,5 @@ def main(context: click.Context, folder: Path) -> None:
     context.obj = folder
 
 
-for one in (key, token, event, risk, receipt):
+for one in (key, token, event, evidence, risk, receipt):
     main.add_command(one)

@@ -33,3 +33,20 @@ class Refused(ExchangeError):
         self.code = code
         self.detail = detail
         self.faults = faults
+
+
+class MissingExtra(Exception):
+    """What was asked for stands on an extra of the distribution that isn't installed."""
+
+
+class Uninspectable(Exception):
+    """A file can't be inspected. `code` is a word of docs/errors.md; the sentence quotes nothing.
+
+    It says nothing of whether the file is forged: broken files come from honest people too.
+    """
+
+    def __init__(self, code: str, detail: str) -> None:
+        """Keep which limit or expectation the file broke."""
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail

@@ -30,7 +30,7 @@ from ledger.incident.rendering import render_event
 from ledger_client.client import Client
 
 SHOP = "https://shop-a.example"
-MEMBER = {"event", "key", "receipt", "risk", "token"}
+MEMBER = {"event", "evidence", "key", "receipt", "risk", "token"}
 OPERATOR = (
     ("db", "upgrade"),
     ("demo",),
