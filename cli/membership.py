@@ -18,12 +18,15 @@ import click
 from ledger.errors import InvalidInput, InvalidJwk, InvalidNote
 from ledger.identity.key import load_private
 from ledger.log.note import parse_vkey
+from ledger.log.witness import parse_witness_policy
 from ledger.strict_json import parse_json
 from ledger_client.client import Client
 from ledger_client.errors import Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from ledger.log.witness import WitnessPolicy
 
 VKEY_FILE = "vkey"
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -94,6 +97,16 @@ def read_vkey(folder: Path) -> str:
         return (folder / VKEY_FILE).read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"There is no sandbox in {folder}: name the log's --vkey.") from error
+
+
+def read_witness_policy(path: Path | None) -> WitnessPolicy | None:
+    """Read a file that names witnesses, where there is one. *Raises*: InvalidInput."""
+    if path is None:
+        return None
+    try:
+        return parse_witness_policy(path.read_text("utf-8"))
+    except UnicodeDecodeError as error:
+        raise InvalidInput("The policy of witnesses isn't text.") from error
 
 
 def read_private_jwk(path: Path) -> dict[str, str]:
