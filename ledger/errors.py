@@ -275,9 +275,9 @@ class SizeConflict(Conflict):
 
     code = "size-conflict"
 
-    def __init__(self, detail: str, size: int) -> None:
+    def __init__(self, detail: str, *, size: int = 0, faults: tuple[Fault, ...] = ()) -> None:
         """Keep the size that the witness cosigned last."""
-        super().__init__(detail)
+        super().__init__(detail, faults=faults)
         self.size = size
 
 

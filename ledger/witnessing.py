@@ -103,9 +103,9 @@ def _check_continues(
     """Check that a checkpoint continues the last one. *Raises*: SizeConflict, InvalidProof."""
     size, root = (last.size, last.root_hash) if last else (0, EMPTY_ROOT)
     if request.old_size != size:
-        raise SizeConflict("Another size was cosigned last.", size)
+        raise SizeConflict("Another size was cosigned last.", size=size)
     if size == checkpoint.size and checkpoint.root_hash != root:
-        raise SizeConflict("Another root of this size was cosigned.", size)
+        raise SizeConflict("Another root of this size was cosigned.", size=size)
     if size in {0, checkpoint.size}:
         if request.proof:
             raise InvalidProof("There is nothing to prove.")

@@ -70,7 +70,7 @@ class WitnessConnection:
             return body
         size = _SIZE.fullmatch(body) if status == _CONFLICT else None
         if size is not None:
-            raise SizeConflict("it holds another root for this size.", int(size[1]))
+            raise SizeConflict("it holds another root for this size.", size=int(size[1]))
         refusal, detail = _REFUSALS.get(status, (LedgerUnavailable, f"it answered {status}."))
         raise refusal(detail)
 
