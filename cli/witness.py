@@ -20,7 +20,7 @@ from cli.witness_app import build_application
 from ledger.errors import InvalidInput
 from ledger.log.note import parse_vkey
 from ledger.log.witness import witness_from_seed
-from ledger.witnessing import create_witness, open_witness
+from ledger.witnessing import create_witness, index_logs, open_witness
 
 if TYPE_CHECKING:
     from cli.witness_app import Application
@@ -55,6 +55,7 @@ def new(home: Path, name: str, logs: tuple[str, ...]) -> None:
     DIR holds the key, what was cosigned, and `logs` with one verifier key a line. A witness that
     lost what it cosigned must never serve again: make another, under another name.
     """
+    index_logs(parse_vkey(one) for one in logs)
     seed = secrets.token_bytes(_SEED_BYTES)
     vkey = witness_from_seed(name, seed).vkey
     try:
@@ -110,9 +111,10 @@ def _read_key(home: Path) -> NoteSigner:
 
 
 def _read_logs(home: Path) -> list[NoteVerifier]:
-    """Read the keys of the logs that are cosigned. *Raises*: AskedWrongly, InvalidNote."""
+    """Read the keys of the logs. *Raises*: AskedWrongly, InvalidInput, InvalidNote."""
     lines = (home / _LOGS).read_text("utf-8").split("\n")
     logs = [parse_vkey(line.strip()) for line in lines if line.strip() and line[0] != "#"]
     if not logs:
         raise AskedWrongly(f"{home / _LOGS} names no log: put its verifier key there.")
+    index_logs(logs)
     return logs

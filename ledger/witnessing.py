@@ -54,13 +54,18 @@ def create_witness(path: str) -> None:
         database.engine.dispose()
 
 
-def open_witness(path: str, signer: NoteSigner, logs: Iterable[NoteVerifier]) -> OwnWitness:
-    """Open a witness. *Raises*: InvalidInput where a log has two keys."""
+def index_logs(logs: Iterable[NoteVerifier]) -> Mapping[str, NoteVerifier]:
+    """Give the keys of logs by origin. *Raises*: InvalidInput where a log has two."""
     known = list(logs)
     by_origin = {one.name: one for one in known}
     if len(by_origin) != len(known):
         raise InvalidInput("A log's name stands twice among those that are known.")
-    return OwnWitness(signer, open_database(f"sqlite:///{path}"), by_origin)
+    return by_origin
+
+
+def open_witness(path: str, signer: NoteSigner, logs: Iterable[NoteVerifier]) -> OwnWitness:
+    """Open a witness. *Raises*: as `index_logs`."""
+    return OwnWitness(signer, open_database(f"sqlite:///{path}"), index_logs(logs))
 
 
 def cosign_checkpoint(witness: OwnWitness, raw: bytes, at: datetime) -> str:

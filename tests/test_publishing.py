@@ -108,9 +108,8 @@ def test_checkpoint_and_receipt_are_shown_only_once_a_quorum_cosigned(
     with pytest.raises(ReceiptUnpublished):
         prove_incident(witnessed, shop.caller(now), accepted.incident_id)
     assert publish() is not None
-    opened = open_witnessed(
-        latest_checkpoint(witnessed), (witnessed.verifier,), witnessed.witnesses
-    )  # type: ignore[arg-type]
+    policy = policy_of(jurors)
+    opened = open_witnessed(latest_checkpoint(witnessed), (witnessed.verifier,), policy)
     assert opened.checkpoint.size == log_size(witnessed)
     receipt = prove_incident(witnessed, shop.caller(now), accepted.incident_id)
     proved = verify_standing(
