@@ -22,6 +22,7 @@ from ledger.log.witness import parse_witness_policy
 from ledger.strict_json import parse_json
 from ledger_client.client import Client
 from ledger_client.errors import Unreachable
+from ledger_client.journal import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -43,9 +44,15 @@ class Membership:
     vkey: str
 
     @contextmanager
-    def connect(self) -> Iterator[Client]:
+    def connect(self, journal: Path | None = None) -> Iterator[Client]:
         """Connect to the ledger. *Raises*: Unreachable, which names where it was tried."""
-        with Client(self.url, vkey=self.vkey, platform=self.member, key=self.key) as client:
+        with Client(
+            self.url,
+            vkey=self.vkey,
+            platform=self.member,
+            key=self.key,
+            journal=Journal(journal) if journal else None,
+        ) as client:
             try:
                 yield client
             except Unreachable as error:
