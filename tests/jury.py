@@ -59,7 +59,7 @@ class Juror:
         return int(status[:3]), dict(headers)["Content-Type"], b"".join(parts).decode()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Post(BaseHTTPRequestHandler):
     juror: Juror
 
     def do_POST(self) -> None:
@@ -89,8 +89,8 @@ def sitting(folder: Path, vkey: str, *, groups: int = GROUPS) -> Iterator[list[J
         path = str(folder / f"witness-{number}.sqlite")
         create_witness(path)
         juror = Juror(open_witness(path, signer, [parse_vkey(vkey)]), signer, f"group-{number}")
-        handler = type("Handler", (_Handler,), {"juror": juror})
-        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        door = type("Post", (_Post,), {"juror": juror})
+        server = ThreadingHTTPServer(("127.0.0.1", 0), door)
         server.daemon_threads = True
         juror.url = f"http://127.0.0.1:{server.server_address[1]}"
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()

@@ -74,7 +74,7 @@ class PublicLog:
 def serving_log(log: PublicLog) -> Iterator[str]:
     """Serve a log over HTTP until the block ends; give its address."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Get(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             body = log.fetch(self.path)
             self.send_response(404 if body is None else 200)
@@ -85,7 +85,7 @@ def serving_log(log: PublicLog) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Get)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"

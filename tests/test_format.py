@@ -147,9 +147,8 @@ def test_example_of_a_receipt_is_what_the_log_would_serve() -> None:
 
 def test_example_of_a_cosignature_is_what_a_witness_would_answer() -> None:
     line, vkey = blocks("Example: a cosignature")
-    told = section("Example: a cosignature")
-    (seed,) = re.findall(r"the seed\n([0-9a-f]{64}):", told)
-    (at,) = re.findall(r"at ([0-9]+), with", told)
+    told = re.search(r"at (\d+), .*?([0-9a-f]{64}):", section("Example: a cosignature"), re.DOTALL)
+    at, seed = told.groups() if told else ("", "")
     signer = witness.witness_from_seed("witness.shop-a.example/w1", bytes.fromhex(seed))
     signed = receipt.parse_receipt(blocks("Example: a receipt")[0]).checkpoint_note
     assert signer.vkey == vkey.strip()

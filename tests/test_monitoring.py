@@ -233,9 +233,7 @@ def member(*sent: str, accepted: tuple[str, ...] = (), at: datetime = NOW) -> Wa
     return replace(WATCH, member=Membership(TAG_KEY, statements))
 
 
-def test_entry_that_bears_our_tag_and_that_we_never_sent_gives_alarm_until_it_is_explained() -> (
-    None
-):
+def test_entry_of_ours_that_we_never_sent_gives_alarm_until_it_is_explained() -> None:
     log = PublicLog([make_entry(OTHERS), make_entry(TAG_KEY), make_entry(OTHERS)])
     log.publish()
     state, found = codes(log, watch=member("one"))

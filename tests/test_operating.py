@@ -7,7 +7,13 @@ import re
 from conftest import ROOT
 
 MANUAL = (ROOT / "docs" / "operating.md").read_text("utf-8")
-DRIVERS = ("test_crash.py", "test_crash_worker.py", "test_crash_commands.py")
+DRIVERS = (
+    "test_crash.py",
+    "test_crash_worker.py",
+    "test_crash_commands.py",
+    "test_crash_witness.py",
+    "test_witness_server.py",
+)
 
 
 def test_every_row_of_the_crash_table_is_driven_and_no_other() -> None:
