@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ledger.errors import (
     InvalidNote,
+    InvalidProof,
     LedgerCorrupt,
     LedgerError,
     LedgerUnavailable,
@@ -194,7 +195,9 @@ def _offer(
                 return Heard(witness, None, conflict.size, "it stands at another size.")
             old_size = conflict.size
         except LedgerError as error:
-            return Heard(witness, None, None, error.detail)
+            # Nothing was to be proved where the sizes are equal: some say so of another root.
+            is_fork = isinstance(error, InvalidProof) and old_size == signed.size
+            return Heard(witness, None, None, error.detail, forked=is_fork)
         else:
             if abs(cosigned_at - at.timestamp()) > _CLOCK_SKEW.total_seconds():
                 return Heard(witness, None, signed.size, "its clock is wrong.")

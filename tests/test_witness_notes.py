@@ -6,9 +6,11 @@ import base64
 import subprocess
 import sys
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from conftest import ROOT
+from sandbox import run
 
 from ledger.errors import InvalidInput, InvalidNote, InvalidReceipt, QuorumMissing
 from ledger.log.checkpoint import Checkpoint, open_checkpoint, render_checkpoint, sign_checkpoint
@@ -29,6 +31,9 @@ from ledger.log.witness import (
     render_request,
     witness_from_seed,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ORIGIN = "ledger.example/sandbox"
 LOG = signer_from_seed(ORIGIN, bytes(range(1, 33)))
@@ -149,6 +154,25 @@ def test_receipt_is_refused_without_the_quorum_and_taken_with_it() -> None:
         verify_receipt(receipt(0, 1), VERIFIERS, token=token, witnesses=POLICY)
     with pytest.raises(InvalidReceipt):
         verify_receipt(receipt(0, 1, 2), VERIFIERS, token=b"other", witnesses=POLICY)
+
+
+def test_command_verifies_a_receipt_under_a_policy_of_witnesses(tmp_path: Path) -> None:
+    token, salt = b"a.b.c", bytes(32)
+    leaf = Leaf(Op.INCIDENT_CONFIRMED, EntryReason.NONE, 1, 0, bytes(32), commit(salt, token))
+    tree = Checkpoint(ORIGIN, 1, leaf_hash(encode_leaf(leaf)))
+    note, body = sign_checkpoint(tree, LOG), render_checkpoint(tree)
+    policy, file = tmp_path / "witnesses.toml", tmp_path / "receipt"
+    policy.write_text(policy_text(3, "abcde"), "utf-8")
+    words = ("receipt", "verify", str(file), "--vkey", LOG.vkey)
+    for number, witness in enumerate(WITNESSES[:3], 1):
+        note += cosign(body, witness, AT)
+        file.write_text(render_receipt(Receipt(encode_leaf(leaf), salt, 0, (), note)), "utf-8")
+        told = run(tmp_path, *words, "--witness-policy", str(policy), "--json")
+        assert told.exit_code == (0 if number == 3 else 1)
+        assert ("quorum-missing" in told.stderr) == (number < 3)
+    assert '"witnessed": true' in told.stdout
+    policy.write_text(policy_text(2, "abcde"), "utf-8")
+    assert run(tmp_path, *words, "--witness-policy", str(policy)).exit_code == 2
 
 
 # --- Policies -----------------------------------------------------------------------------------
