@@ -52,7 +52,12 @@ def event() -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Keep the token here: it alone opens the receipt.",
 )
-def send(membership: Membership, file: Path, token_out: Path | None) -> None:
+@click.option(
+    "--journal",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Note here what is sent, for `bcl log monitor`.",
+)
+def send(membership: Membership, file: Path, token_out: Path | None, journal: Path | None) -> None:
     """Send a statement: FILE holds its claims (docs/format.md), or its signed token.
 
     Claims are checked here by the ledger's own rules of form, and signed with the key. Sending
@@ -71,7 +76,7 @@ def send(membership: Membership, file: Path, token_out: Path | None) -> None:
         token_out.write_text(text, "ascii")
     if json.loads(payload_of(text)).get("iss") != membership.member:
         raise InvalidInput(f"The statement isn't one of {membership.member}.")
-    with membership.connect() as client:
+    with membership.connect(journal) as client:
         sent = client.send_event(text)
     told = {"incident": sent.incident_id}
     click.echo(json.dumps(told if token_out else told | {"token": sent.token}))

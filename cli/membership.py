@@ -19,12 +19,16 @@ import click
 from ledger.errors import InvalidInput, InvalidJwk, InvalidNote, MalformedJson
 from ledger.identity.key import load_private
 from ledger.log.note import parse_vkey
+from ledger.log.witness import parse_witness_policy
 from ledger.strict_json import parse_json
 from ledger_client.client import Client
 from ledger_client.errors import Unreachable
+from ledger_client.journal import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from ledger.log.witness import WitnessPolicy
 
 VKEY_FILE = "vkey"
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -41,9 +45,15 @@ class Membership:
     vkey: str
 
     @contextmanager
-    def connect(self) -> Iterator[Client]:
+    def connect(self, journal: Path | None = None) -> Iterator[Client]:
         """Connect to the ledger. *Raises*: Unreachable, which names where it was tried."""
-        with Client(self.url, vkey=self.vkey, platform=self.member, key=self.key) as client:
+        with Client(
+            self.url,
+            vkey=self.vkey,
+            platform=self.member,
+            key=self.key,
+            journal=Journal(journal) if journal else None,
+        ) as client:
             try:
                 yield client
             except Unreachable as error:
@@ -104,6 +114,16 @@ def read_json(path: Path) -> object:
         return parse_json(raw)
     except MalformedJson as error:
         raise MalformedJson(f"{path}: {error.detail}") from error
+
+
+def read_witness_policy(path: Path | None) -> WitnessPolicy | None:
+    """Read a file that names witnesses, where there is one. *Raises*: InvalidInput."""
+    if path is None:
+        return None
+    try:
+        return parse_witness_policy(path.read_text("utf-8"))
+    except UnicodeDecodeError as error:
+        raise InvalidInput("The policy of witnesses isn't text.") from error
 
 
 def read_private_jwk(path: Path) -> dict[str, str]:

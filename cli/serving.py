@@ -18,6 +18,7 @@ from rich.text import Text
 
 from cli import clock
 from cli.checkout import ROOT
+from cli.hearing import hearing
 from cli.membership import VKEY_FILE, read_vkey
 from cli.opening import (
     SANDBOX_ORIGIN,
@@ -74,8 +75,11 @@ def serve(folder: Path, host: str | None, port: int | None) -> None:
     if in_sandbox:
         prepare_sandbox(folder)
         settings = read_settings(folder)
-    with open_own_ledger(folder, to_write=True):
-        pass  # it is ready: under keys that aren't its own nothing is served
+    embedded = settings.database_url.startswith("sqlite")
+    with open_own_ledger(folder, to_write=True, to_hear=embedded) as ledger:
+        if embedded:  # where statements get their places in the server's own transactions
+            with hearing(ledger, settings.witness_timeout_seconds):
+                pass
     host, port = host or settings.host, port or settings.port
     _check_free(host, port)
     url = settings.public_url or (f"http://{host}:{port}" if in_sandbox else "")
@@ -86,7 +90,6 @@ def serve(folder: Path, host: str | None, port: int | None) -> None:
     if in_sandbox:
         _hold(folder)
         _introduce(folder, url)
-    embedded = settings.database_url.startswith("sqlite")
     arguments = {
         "--interface": "wsgi",
         "--host": host,
@@ -171,17 +174,26 @@ def _list_trials(bcl: str, folder: Path, url: str) -> list[str]:
 
 @click.command()
 @click.option("--once", is_flag=True, help="Do what is due and end.")
+@click.option(
+    "--disregard", multiple=True, metavar="NAME", help="A witness that isn't asked: it is wrong."
+)
 @click.pass_obj
-def worker(folder: Path, once: bool) -> None:
-    """Sequence what was accepted and do the clock's work, until told to stop.
+def worker(folder: Path, once: bool, disregard: tuple[str, ...]) -> None:
+    """Sequence what was accepted, publish and do the clock's work, until told to stop.
 
-    On SQLite statements are sequenced as they are accepted; the clock's work is left.
+    On SQLite statements are sequenced as they are accepted. Where the settings name witnesses
+    they are asked first how far they are; where one is ahead of the log the worker ends.
     """
-    interval = read_settings(folder).sequence_interval_seconds
+    settings = read_settings(folder)
     stopping: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _frame: stopping.append(received))
-    with open_own_ledger(folder, to_write=True) as ledger:
+    with (
+        open_own_ledger(folder, to_write=True, to_hear=True) as ledger,
+        hearing(ledger, settings.witness_timeout_seconds, disregard) as publisher,
+    ):
+        if not once:
+            publisher.start()
         while not stopping:
             try:
                 now = clock.now()
@@ -192,9 +204,11 @@ def worker(folder: Path, once: bool) -> None:
                 click.echo(f"bcl worker: {error}", err=True)
                 done = 0
             if once and not done:
+                publisher.publish()
                 return
+            publisher.check()
             if not done:
-                clock.wait(interval)
+                clock.wait(settings.sequence_interval_seconds)
 
 
 @click.group()

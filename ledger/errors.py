@@ -276,6 +276,17 @@ class PlatformEnrolled(Conflict):
     code = "platform-enrolled"
 
 
+class SizeConflict(Conflict):
+    """A witness cosigned another size of the log, or another root; `size` is its own."""
+
+    code = "size-conflict"
+
+    def __init__(self, detail: str, *, size: int = 0, faults: tuple[Fault, ...] = ()) -> None:
+        """Keep the size that the witness cosigned last."""
+        super().__init__(detail, faults=faults)
+        self.size = size
+
+
 class NotOffered(LedgerError):
     """The ledger's jurisdiction profile doesn't let it answer this."""
 
@@ -301,6 +312,12 @@ class InvalidNote(LedgerError):
     """A signed note or checkpoint is malformed, unsigned by a known key or forged."""
 
     code = "invalid-note"
+
+
+class QuorumMissing(InvalidNote):
+    """Too few witnesses cosigned a checkpoint."""
+
+    code = "quorum-missing"
 
 
 class InvalidReceipt(LedgerError):

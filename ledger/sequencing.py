@@ -221,19 +221,28 @@ def build_entry(
 def publish_checkpoint(ledger: Ledger, at: datetime) -> int:
     """Sign and publish the log's present size unless it is published; give that size.
 
+    Where witnesses are to be heard first nothing happens here: `ledger/publishing.py` does both.
     *Raises*: LedgerCorrupt where the stored root isn't the frontier's.
     """
+    if ledger.witnesses is not None:
+        return 0
     with begin_write(ledger.database) as connection:
         state = entries.read_state(connection, lock=True)
         if entries.find_checkpoint(connection, at_least=state.size) is not None:
             return state.size
-        if frontier_root(state.size, state.frontier) != state.root:
-            raise LedgerCorrupt("The stored root isn't the root of the frontier.")
-        checkpoint = Checkpoint(ledger.origin, state.size, state.root)
-        note = sign_checkpoint(checkpoint, ledger.signer)
-        entries.insert_checkpoint(connection, state.size, note, at)
+        entries.insert_checkpoint(connection, state.size, sign_state(ledger, state), at)
         announce_publication(connection)
         return state.size
+
+
+def sign_state(ledger: Ledger, state: LogState) -> str:
+    """Sign the checkpoint of the log's state.
+
+    *Raises*: LedgerCorrupt where the stored root isn't the frontier's.
+    """
+    if frontier_root(state.size, state.frontier) != state.root:
+        raise LedgerCorrupt("The stored root isn't the root of the frontier.")
+    return sign_checkpoint(Checkpoint(ledger.origin, state.size, state.root), ledger.signer)
 
 
 def sequence(ledger: Ledger, at: datetime) -> int:

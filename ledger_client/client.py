@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from ledger.incident.statement import Statement
+    from ledger.log.witness import WitnessPolicy
+    from ledger_client.journal import Journal
     from ledger_client.question import Question
 
 _ASSERTION_KIND = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -63,11 +65,13 @@ class Client:
     """A member's client. Use it as a context manager, or call `close`.
 
     *Shape*: `url` is where the ledger is reached, `vkey` its log's verifier key, `platform` the
-    member's name as it was enrolled, `key` its private JWK. `transport` is httpx's.
+    member's name as it was enrolled, `key` its private JWK. `transport` is httpx's. With
+    `witnesses` a receipt is refused unless a quorum of them cosigned its checkpoint. What is sent
+    and proved is noted in the `journal`, for `bcl log monitor`.
     *Raises*: InvalidInput where the url isn't one, InvalidNote for a bad vkey.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a connection is made of
         self,
         url: str,
         *,
@@ -75,8 +79,12 @@ class Client:
         platform: str,
         key: Mapping[str, str],
         transport: httpx.BaseTransport | None = None,
+        witnesses: WitnessPolicy | None = None,
+        journal: Journal | None = None,
     ) -> None:
+        self._journal = journal
         self._vkey = vkey
+        self._witnesses = witnesses
         self._issuer = issuer_of(vkey)
         self._platform = platform
         self._key = key
@@ -119,9 +127,20 @@ class Client:
     def send_event(self, token: str) -> Sent:
         """Send an event token (RFC 8935), again where no answer came. *Raises*: as `report`."""
         headers = {"Content-Type": "application/secevent+jwt", "Accept": "application/json"}
-        answer = _check(
-            self._repeat(lambda: self._send("POST", "/v1/events", content=token, headers=headers))
-        )
+        if self._journal is not None:
+            self._journal.note_sent(token)
+        try:
+            answer = _check(
+                self._repeat(
+                    lambda: self._send("POST", "/v1/events", content=token, headers=headers)
+                )
+            )
+        except Refused:
+            if self._journal is not None:
+                self._journal.note_refused(token)
+            raise
+        if self._journal is not None:
+            self._journal.note_accepted(token)
         named = _LOCATION.fullmatch(answer.headers.get("Location", ""))
         if named is None and ("Location" in answer.headers or not _is_about_links(token)):
             raise InvalidAnswer("The ledger accepted the statement, but named no incident.")
@@ -194,9 +213,17 @@ class Client:
 
         *Raises*: as `receipt.verify_standing`.
         """
-        return verify_standing(
-            receipt, self._vkey, event=sent.token.encode(), status=status, now=clock.now()
+        standing = verify_standing(
+            receipt,
+            self._vkey,
+            event=sent.token.encode(),
+            status=status,
+            now=clock.now(),
+            witnesses=self._witnesses,
         )
+        if self._journal is not None:
+            self._journal.note_receipt(sent.token, standing.receipt)
+        return standing
 
     # --- The exchange -----------------------------------------------------------------------
 

@@ -74,6 +74,7 @@ UNSEEN_TABLES = {
     "assessment",
     "assessed_order",
     "assessment_outcome",
+    "witness_size",
 }
 REFERRED = {"event.id", "event_content.event", "platform.id", "event.platform"}
 REPORTED = {4, 6, 12, 16}  # reports that count

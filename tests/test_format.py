@@ -26,7 +26,7 @@ from ledger.identity.platform import SCOPES
 from ledger.incident import incident, statement
 from ledger.incident.lifecycle import State
 from ledger.incident.schema import Claims, Confirmed, EventMembers
-from ledger.log import leaf, note, receipt
+from ledger.log import leaf, note, receipt, witness
 from ledger.log.checkpoint import Checkpoint, sign_checkpoint
 from ledger.log.merkle import leaf_hash, node_hash
 from ledger.store.platforms import LEDGER_PLATFORM
@@ -142,6 +142,16 @@ def test_example_of_a_receipt_is_what_the_log_would_serve() -> None:
     tree = Checkpoint(ORIGIN, 2, node_hash(leaf_hash(entry), sibling))
     signed, salt = sign_checkpoint(tree, signer), bytes.fromhex(shown["salt"])
     assert receipt.render_receipt(receipt.Receipt(entry, salt, 0, (sibling,), signed)) == text
+
+
+def test_example_of_a_cosignature_is_what_a_witness_would_answer() -> None:
+    line, vkey = blocks("Example: a cosignature")
+    told = re.search(r"at (\d+), .*?([0-9a-f]{64}):", section("Example: a cosignature"), re.DOTALL)
+    at, seed = told.groups() if told else ("", "")
+    signer = witness.witness_from_seed("witness.shop-a.example/w1", bytes.fromhex(seed))
+    signed = receipt.parse_receipt(blocks("Example: a receipt")[0]).checkpoint_note
+    assert signer.vkey == vkey.strip()
+    assert witness.cosign(signed.partition("\n\n")[0] + "\n", signer, int(at)) == line
 
 
 # --- Identifiers and tokens -----------------------------------------------------------------

@@ -9,7 +9,7 @@ from conftest import ROOT
 MANUAL = (ROOT / "docs" / "operating.md").read_text("utf-8")
 DRIVERS = (
     *("test_crash.py", "test_crash_worker.py", "test_crash_commands.py"),
-    "test_crash_erasure.py",
+    *("test_crash_erasure.py", "test_crash_witness.py", "test_witness_server.py"),
 )
 
 
@@ -31,3 +31,11 @@ def test_every_finding_of_an_audit_has_its_meaning_in_the_manual() -> None:
     section = MANUAL.partition("## Audit\n")[2].partition("\n## ")[0]
     assert found == set(re.findall(r"(?m)^\| `([a-z-]+)` \|", section))
     assert len(found) > 15
+
+
+def test_every_alarm_of_the_monitor_has_its_meaning_in_the_manual() -> None:
+    code = (ROOT / "ledger_client" / "monitoring.py").read_text("utf-8")
+    found = set(re.findall(r'Alarm\("([a-z-]+)"', code))
+    section = MANUAL.partition("## Witnesses\n")[2].partition("\n## ")[0]
+    assert found == set(re.findall(r"(?m)^\| `([a-z-]+)` \|", section))
+    assert len(found) > 5

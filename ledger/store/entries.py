@@ -108,9 +108,12 @@ _ADVANCE = (
         policy_version=bindparam("new_policy"),
     )
 )
+_NOTE = log_checkpoint.c.note + func.coalesce(log_checkpoint.c.cosignatures, "")
 _CHECKPOINT = (
-    select(log_checkpoint.c.size, log_checkpoint.c.note)
-    .where(log_checkpoint.c.size >= bindparam("at_least"))
+    select(log_checkpoint.c.size, _NOTE.label("note"))
+    .where(
+        log_checkpoint.c.size >= bindparam("at_least"), log_checkpoint.c.published_at.is_not(None)
+    )
     .order_by(log_checkpoint.c.size.desc())
     .limit(1)
 )
@@ -350,8 +353,8 @@ def find_checkpoint(connection: Connection, at_least: int = 0) -> tuple[int, str
 
 
 def stream_checkpoints(connection: Connection) -> Iterator[tuple[int, str]]:
-    """Stream size and note of every published checkpoint."""
-    statement = select(log_checkpoint.c.size, log_checkpoint.c.note)
+    """Stream size and note of every signed checkpoint, with its cosignatures."""
+    statement = select(log_checkpoint.c.size, _NOTE.label("note"))
     for row in connection.execute(statement.order_by(log_checkpoint.c.size)):
         yield row.size, row.note
 

@@ -167,12 +167,24 @@ log_state = Table(
     Column("shadow_version", Integer, nullable=False, server_default="0"),
 )
 
+# One signed root for each size, for ever. It is shown to members from `published_at` on, with what
+# witnesses added to it.
 log_checkpoint = Table(
     "log_checkpoint",
     METADATA,
     Column("size", BigInteger, primary_key=True, autoincrement=False),
     Column("note", Text, nullable=False),
-    Column("published_at", Instant, nullable=False),
+    Column("published_at", Instant),
+    Column("cosignatures", Text),
+)
+
+# How many entries each witness said last that it cosigned.
+witness_size = Table(
+    "witness_size",
+    METADATA,
+    Column("name", String(200), primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("told_at", Instant, nullable=False),
 )
 
 # From here to `multiplicity`: derived from the entries in log order, by the sequencer alone.
