@@ -8,10 +8,10 @@ from ledger.deriving import open_event
 from ledger.errors import LedgerCorrupt, LedgerError, ReceiptUnpublished, UnknownIncident
 from ledger.identity.platform import require_scope
 from ledger.judging import own_report
-from ledger.log.merkle import inclusion_proof
 from ledger.log.receipt import Receipt, render_receipt, verify_receipt
 from ledger.store import entries
 from ledger.store.engine import begin_read
+from ledger.tiling import read_edge, read_inclusion
 
 if TYPE_CHECKING:
     from ledger.identity.platform import Caller
@@ -49,16 +49,16 @@ def prove_incident(ledger: Ledger, caller: Caller, incident_id: str) -> str:
         if index is None or published is None:
             raise ReceiptUnpublished("No published checkpoint covers the entry yet.")
         size, note = published
-        hashes = entries.select_leaf_hashes(connection, size)
+        proof = read_inclusion(connection, read_edge(connection, size), index)
         entry = entries.find_entry(connection, index)
-    if entry is None or len(hashes) != size:
-        raise LedgerCorrupt("Entries under a published checkpoint are missing.")
+    if entry is None:
+        raise LedgerCorrupt("An entry under a published checkpoint is missing.")
     receipt = render_receipt(
         Receipt(
             entry=entry,
             salt=report.salt,
             index=index,
-            proof=inclusion_proof(hashes, index),
+            proof=tuple(proof),
             checkpoint_note=note,
         )
     )

@@ -23,11 +23,12 @@ from ledger.incident.statement import EVENT_PREFIX
 from ledger.ledger import Ledger, learn_policies, mint_id
 from ledger.log.checkpoint import Checkpoint, sign_checkpoint
 from ledger.log.leaf import Leaf, Op, commit, encode_leaf, tag_issuer
-from ledger.log.merkle import extend_frontier, frontier_root, leaf_hash
+from ledger.log.merkle import frontier_root, grow, leaf_hash
 from ledger.privacy.sealing import SealedToken, seal, unseal
 from ledger.store import entries, incidents, ledgers, overrides, platforms, postings
 from ledger.store.engine import begin_read, begin_write
 from ledger.store.entries import LogState, StoredEvent
+from ledger.tiling import read_edge, write_full_tiles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -159,14 +160,17 @@ def sequence_pending(ledger: Ledger, connection: Connection, limit: int = BATCH_
         written.append((index, entry, leaf_hash(entry)))
     if written:
         entries.insert_entries(connection, written)
-        advanced = extend_state(state, [hashed for _, _, hashed in written], version)
+        advanced = extend_log(connection, state, [hashed for _, _, hashed in written], version)
         entries.advance_state(connection, state, advanced)
     return len(written)
 
 
-def extend_state(state: LogState, leaf_hashes: list[bytes], policy_version: int) -> LogState:
-    """Give the log's state after some more leaves."""
-    frontier = extend_frontier(state.size, state.frontier, leaf_hashes)
+def extend_log(
+    connection: Connection, state: LogState, leaf_hashes: list[bytes], policy_version: int
+) -> LogState:
+    """Write the tiles that some more leaves fill, and give the log's state after them."""
+    frontier, rows = grow(state.size, state.frontier, leaf_hashes)
+    write_full_tiles(connection, state.size, rows)
     size = state.size + len(leaf_hashes)
     return LogState(size, frontier_root(size, frontier), frontier, policy_version)
 
@@ -189,17 +193,27 @@ def build_entry(
     return encode_leaf(leaf)
 
 
+def check_root(connection: Connection, state: LogState) -> None:
+    """Derive the root again, from the frontier and from tiles and leaf hashes, before it is signed.
+
+    *Raises*: LedgerCorrupt where the three aren't one.
+    """
+    if frontier_root(state.size, state.frontier) != state.root:
+        raise LedgerCorrupt("The stored root isn't the root of the frontier.")
+    if b"".join(read_edge(connection, state.size).peaks) != state.frontier:
+        raise LedgerCorrupt("The stored frontier isn't that of the tiles.")
+
+
 def publish_checkpoint(ledger: Ledger, at: datetime) -> int:
     """Sign and publish the log's present size unless it is published; give that size.
 
-    *Raises*: LedgerCorrupt where the stored root isn't the frontier's.
+    *Raises*: LedgerCorrupt where the stored root isn't that of the frontier and of the tiles.
     """
     with begin_write(ledger.database) as connection:
         state = entries.read_state(connection, lock=True)
         if entries.find_checkpoint(connection, at_least=state.size) is not None:
             return state.size
-        if frontier_root(state.size, state.frontier) != state.root:
-            raise LedgerCorrupt("The stored root isn't the root of the frontier.")
+        check_root(connection, state)
         checkpoint = Checkpoint(ledger.origin, state.size, state.root)
         note = sign_checkpoint(checkpoint, ledger.signer)
         entries.insert_checkpoint(connection, state.size, note, at)

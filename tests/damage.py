@@ -97,12 +97,14 @@ def override_links(shop: Simulator, now: datetime) -> list[Statement]:
 
 
 def _allow_everything(connection: Connection) -> None:
-    """Switch off what protects the entries inside the database."""
+    """Switch off what protects entries and tiles inside the database."""
     if connection.dialect.name == "sqlite":
         for verb in ("update", "delete", "replace"):
-            connection.execute(text(f"DROP TRIGGER log_entry_no_{verb}"))
+            for table in ("log_entry", "log_tile"):
+                connection.execute(text(f"DROP TRIGGER {table}_no_{verb}"))
     else:
-        connection.execute(text("ALTER TABLE log_entry DISABLE TRIGGER USER"))
+        for table in ("log_entry", "log_tile"):
+            connection.execute(text(f"ALTER TABLE {table} DISABLE TRIGGER USER"))
 
 
 @contextmanager
