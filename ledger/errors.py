@@ -228,6 +228,12 @@ class UnknownPolicy(NotFound):
     code = "unknown-policy"
 
 
+class UnknownTile(NotFound):
+    """No published checkpoint has this tile."""
+
+    code = "unknown-tile"
+
+
 class InputsErased(LedgerError):
     """What an answer was derived from has been erased since."""
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 HEIGHT = 8
 WIDTH = 1 << HEIGHT
 FULL_BYTES = (2 * WIDTH - 1) * HASH_BYTES
-LEVELS_MAX = 8  # a size has at most 63 bits
+SIZE_MAX = 2**63 - 1
+LEVELS_MAX = 8  # which are as many as a size of 63 bits has
 _GROUP_DIGITS = 3
 _GROUP = 10**_GROUP_DIGITS
 _sha256 = hashlib.sha256

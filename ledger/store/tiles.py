@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import insert, select
 
 from ledger.errors import LedgerCorrupt
 from ledger.log.merkle import HASH_BYTES
@@ -107,10 +107,7 @@ def stream_tiles(connection: Connection) -> Iterator[tuple[TileAddress, bytes]]:
 def has_checkpoint(connection: Connection, begin: int, stop: int) -> bool:
     """Tell whether a size from one to before another is published."""
     size = log_checkpoint.c.size
-    statement = select(size).where(size >= begin, size < stop).limit(1)
-    return connection.execute(statement).scalar_one_or_none() is not None
-
-
-def find_published_size(connection: Connection) -> int:
-    """Find the newest published size, 0 before the first."""
-    return int(connection.execute(select(func.max(log_checkpoint.c.size))).scalar_one() or 0)
+    statement = select(size).where(
+        size >= begin, size < stop, log_checkpoint.c.published_at.is_not(None)
+    )
+    return connection.execute(statement.limit(1)).scalar_one_or_none() is not None
