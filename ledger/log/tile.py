@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ledger.errors import InvalidProof
-from ledger.log.merkle import HASH_BYTES, node_hash
+from ledger.log.merkle import HASH_BYTES, frontier_root, node_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -143,6 +143,11 @@ class Edge:
     size: int
     tiles: tuple[bytes, ...]
     peaks: tuple[bytes, ...]
+
+    @property
+    def root_hash(self) -> bytes:
+        """The root of the log of this size."""
+        return frontier_root(self.size, b"".join(self.peaks))
 
 
 def edge_addresses(size: int) -> list[TileAddress]:
