@@ -281,7 +281,7 @@ def name_difference(address: TileAddress, stored: bytes, derived: bytes) -> int:
     """Name the first leaf under the first node in which two tiles differ."""
     at = next(
         (n for n, (a, b) in enumerate(zip(stored, derived, strict=False)) if a != b),
-        min(len(stored), len(derived)) - 1,
+        min(len(stored), len(derived) - 1),
     )
     starts: Mapping[int, int] = dict(enumerate(_STARTS[address.width]))
     row = max((row for row, start in starts.items() if start <= at), default=0)
