@@ -10,6 +10,7 @@ import pytest
 from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_format import values
 from test_merkle import hashed, naive_mth
 
 from ledger.errors import InvalidProof
@@ -195,6 +196,17 @@ def test_every_published_tile_and_bundle_of_another_log_is_made_anew() -> None:
             root1 = open_checkpoint(earlier, [parse_vkey(VKEY)]).root_hash
             growth = prove_consistency(edge, index + 1, [])
             verify_consistency(index + 1, root1, size, checkpoint.root_hash, growth)
+
+
+def test_example_of_the_format_is_made_anew() -> None:
+    shown = values("Example: a tile")
+    entries = [b"one", b"two", b"three"]
+    tile = b"".join(leaf_hash(one) for one in entries)
+    assert shown == {
+        "bundle": render_bundle(entries).hex(),
+        "tile": tile.hex(),
+        "root": build_edge(3, [tile]).root_hash.hex(),
+    }
 
 
 # --- Laws -------------------------------------------------------------------------------------

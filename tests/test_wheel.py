@@ -36,6 +36,8 @@ OPERATOR = (
     ("demo",),
     ("graph", "rebuild"),
     ("log", "audit"),
+    ("log", "export", "mirror"),
+    ("log", "prove", "0"),
     ("platform", "list"),
     ("policy", "list"),
     ("serve",),
