@@ -50,6 +50,13 @@ bench: .venv/dev ## Measure, and print ratios
 
 oracle: .venv/dev ## Build the reference of the perceptual hash, where there is a compiler
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-oracle.lock
+	PYTHONPATH=.:tests:bench $(BIN)/python bench/log.py
+
+# Tools of others that verify our log, in an environment of their own (tests/test_judges.py).
+JUDGE_PYTHON ?= python3.12
+.judges:
+	$(JUDGE_PYTHON) -m venv $@
+	$@/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: aics-tlog==0.2.1 sigstore==4.5.1
 
 lock: .venv/dev ## Pin every dependency with its hashes
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
@@ -57,4 +64,4 @@ lock: .venv/dev ## Pin every dependency with its hashes
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra dev --extra analysis --extra evidence -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 clean: ## Remove what the other targets made
-	rm -rf .venv var
+	rm -rf .venv .judges var

@@ -71,6 +71,8 @@ OPERATIONS: tuple[Operation[Any], ...] = (
     answers.create_outcome,
     policies.read_policy,
     log.read_checkpoint,
+    log.read_log_tile,
+    log.read_log_entries,
     wellknown.read_keys,
     wellknown.read_authorization_server,
     wellknown.read_health,
@@ -101,7 +103,7 @@ def create_app(
     gate = Gate(ledger)
     for one in operations:
         app.add_url_rule(
-            one.path.replace("{", "<").replace("}", ">"),
+            one.path.replace("{+", "<path:").replace("{", "<").replace("}", ">"),
             endpoint=one.name,
             view_func=_serve(one, ledger, gate, site, now),
             methods=[one.method],

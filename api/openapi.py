@@ -112,7 +112,8 @@ def render_document(operations: Iterable[Operation[Any]]) -> dict[str, Any]:
         raise ValueError(message)
     paths: dict[str, dict[str, Any]] = {}
     for one in listed:
-        paths.setdefault(one.path, {})[one.method.lower()] = _render_operation(one)
+        path = one.path.replace("{+", "{")  # templates of OpenAPI know no such difference
+        paths.setdefault(path, {})[one.method.lower()] = _render_operation(one)
     return {
         "openapi": "3.1.0",
         "info": {

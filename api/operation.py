@@ -99,7 +99,10 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Operation(Generic[BodyT]):
-    """One method of one path. `scope` is None where anybody may call, or the body is signed."""
+    """One method of one path. `scope` is None where anybody may call, or the body is signed.
+
+    *Shape*: `{name}` in a path is one segment of it, `{+name}` any number of them (RFC 6570).
+    """
 
     method: str
     path: str

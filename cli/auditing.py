@@ -1,4 +1,4 @@
-"""What the operator checks and shows of the log: `log audit`, `log checkpoint`."""
+"""What the operator checks and shows of the log: the group `log`, its `audit` and `checkpoint`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.console import Console
 
 from cli.opening import open_own_ledger
 from cli.progress import show_progress
+from cli.proving import export, prove
 from ledger.auditing import audit_ledger
 from ledger.proving import latest_checkpoint
 
@@ -66,3 +67,7 @@ def checkpoint(folder: Path) -> None:
     """Print the newest published checkpoint, a signed note."""
     with open_own_ledger(folder, to_write=False) as ledger:
         click.echo(latest_checkpoint(ledger), nl=False)
+
+
+for one in (prove, export):
+    log.add_command(one)

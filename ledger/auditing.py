@@ -34,6 +34,7 @@ from ledger.incident.statement import (
 )
 from ledger.log.leaf import parse_leaf
 from ledger.log.merkle import EMPTY_ROOT
+from ledger.retiling import examine_tiles
 from ledger.sequencing import sequence_pending
 from ledger.store import entries, incidents, overrides, postings, scratch
 from ledger.store.engine import begin_read, begin_write
@@ -86,6 +87,7 @@ def audit_ledger(ledger: Ledger, on_progress: Callable[[int, int], None]) -> Aud
         except LedgerCorrupt as alarm:
             return AuditReport(0, (Finding(None, "row-unreadable", str(alarm)),))
         findings = examine_rows(snapshot) + examine_checkpoints(ledger, snapshot)
+        findings += examine_tiles(connection, snapshot.state.size, snapshot.rows)
         statements: list[tuple[StoredEvent, Audited]] = []
         for done, event in enumerate(snapshot.events, 1):
             opened = open_statement(ledger, event, snapshot)

@@ -234,6 +234,12 @@ class ContentErased(LedgerError):
     code = "content-erased"
 
 
+class UnknownTile(NotFound):
+    """No published checkpoint has this tile."""
+
+    code = "unknown-tile"
+
+
 class InputsErased(LedgerError):
     """What an answer was derived from has been erased since."""
 

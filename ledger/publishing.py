@@ -25,12 +25,13 @@ from ledger.errors import (
     SizeConflict,
 )
 from ledger.log.checkpoint import Checkpoint, sign_checkpoint
-from ledger.log.merkle import EMPTY_ROOT, consistency_proof
+from ledger.log.merkle import EMPTY_ROOT
 from ledger.log.witness import AddCheckpoint, open_witnessed, read_cosignature
 from ledger.sequencing import sign_state
 from ledger.store import entries, witnesses
 from ledger.store.engine import begin_read, begin_write
 from ledger.store.waiting import announce_publication
+from ledger.tiling import read_consistency, read_edge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -157,7 +158,7 @@ def _sign(ledger: Ledger) -> SignedCheckpoint:
     """Sign the present size, or give what was signed for it. *Raises*: LedgerCorrupt."""
     with begin_write(ledger.database) as connection:
         state = entries.read_state(connection, lock=True)
-        note = sign_state(ledger, state)
+        note = sign_state(ledger, connection, state)
         signed = witnesses.find_signed(connection, state.size)
         if signed is None:
             witnesses.insert_signed(connection, state.size, note)
@@ -168,9 +169,8 @@ def _sign(ledger: Ledger) -> SignedCheckpoint:
 
 
 def _prove(ledger: Ledger, old_size: int, size: int) -> tuple[bytes, ...]:
-    with begin_read(ledger.database) as connection:
-        hashes = entries.select_leaf_hashes(connection, size)
-    return consistency_proof(hashes, old_size)
+    with begin_read(ledger.database, snapshot=True) as connection:
+        return tuple(read_consistency(connection, read_edge(connection, size), old_size))
 
 
 def _offer(

@@ -26,12 +26,13 @@ from ledger.incident.statement import EVENT_PREFIX
 from ledger.ledger import Ledger, learn_policies, mint_id
 from ledger.log.checkpoint import Checkpoint, sign_checkpoint
 from ledger.log.leaf import Leaf, Op, commit, encode_leaf, tag_issuer
-from ledger.log.merkle import extend_frontier, frontier_root, leaf_hash
+from ledger.log.merkle import frontier_root, grow, leaf_hash
 from ledger.privacy.sealing import SealedToken, seal, unseal
 from ledger.store import entries, erasures, incidents, ledgers, overrides, platforms, postings
 from ledger.store.engine import begin_read, begin_write
 from ledger.store.entries import LogState, StoredEvent
 from ledger.store.waiting import announce_publication
+from ledger.tiling import read_edge, write_full_tiles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -173,7 +174,7 @@ def sequence_pending(  # noqa: C901, PLR0912, PLR0915 - flat: no frame stands be
         written.append((index, entry, leaf_hash(entry)))
     if written:
         entries.insert_entries(connection, written)
-        advanced = extend_state(state, [hashed for _, _, hashed in written], version)
+        advanced = extend_log(connection, state, [hashed for _, _, hashed in written], version)
         entries.advance_state(connection, state, advanced)
     return len(written)
 
@@ -189,9 +190,12 @@ def _name_closed(known: StoredIncident | None) -> str | None:
     return known.id if known is not None and known.state in CLOSED else None
 
 
-def extend_state(state: LogState, leaf_hashes: list[bytes], policy_version: int) -> LogState:
-    """Give the log's state after some more leaves."""
-    frontier = extend_frontier(state.size, state.frontier, leaf_hashes)
+def extend_log(
+    connection: Connection, state: LogState, leaf_hashes: list[bytes], policy_version: int
+) -> LogState:
+    """Write the tiles that some more leaves fill, and give the log's state after them."""
+    frontier, rows = grow(state.size, state.frontier, leaf_hashes)
+    write_full_tiles(connection, state.size, rows)
     size = state.size + len(leaf_hashes)
     return LogState(size, frontier_root(size, frontier), frontier, policy_version)
 
@@ -218,11 +222,22 @@ def build_entry(
     return encode_leaf(leaf)
 
 
+def check_root(connection: Connection, state: LogState) -> None:
+    """Derive the root again, from the frontier and from tiles and leaf hashes, before it is signed.
+
+    *Raises*: LedgerCorrupt where the three aren't one.
+    """
+    if frontier_root(state.size, state.frontier) != state.root:
+        raise LedgerCorrupt("The stored root isn't the root of the frontier.")
+    if b"".join(read_edge(connection, state.size).peaks) != state.frontier:
+        raise LedgerCorrupt("The stored frontier isn't that of the tiles.")
+
+
 def publish_checkpoint(ledger: Ledger, at: datetime) -> int:
     """Sign and publish the log's present size unless it is published; give that size.
 
     Where witnesses are to be heard first nothing happens here: `ledger/publishing.py` does both.
-    *Raises*: LedgerCorrupt where the stored root isn't the frontier's.
+    *Raises*: LedgerCorrupt where the stored root isn't that of the frontier and of the tiles.
     """
     if ledger.witnesses is not None:
         return 0
@@ -230,18 +245,15 @@ def publish_checkpoint(ledger: Ledger, at: datetime) -> int:
         state = entries.read_state(connection, lock=True)
         if entries.find_checkpoint(connection, at_least=state.size) is not None:
             return state.size
-        entries.insert_checkpoint(connection, state.size, sign_state(ledger, state), at)
+        note = sign_state(ledger, connection, state)
+        entries.insert_checkpoint(connection, state.size, note, at)
         announce_publication(connection)
         return state.size
 
 
-def sign_state(ledger: Ledger, state: LogState) -> str:
-    """Sign the checkpoint of the log's state.
-
-    *Raises*: LedgerCorrupt where the stored root isn't the frontier's.
-    """
-    if frontier_root(state.size, state.frontier) != state.root:
-        raise LedgerCorrupt("The stored root isn't the root of the frontier.")
+def sign_state(ledger: Ledger, connection: Connection, state: LogState) -> str:
+    """Sign the checkpoint of the log's state, its root derived again. *Raises*: LedgerCorrupt."""
+    check_root(connection, state)
     return sign_checkpoint(Checkpoint(ledger.origin, state.size, state.root), ledger.signer)
 
 

@@ -20,6 +20,7 @@ from ledger.log.checkpoint import open_checkpoint
 from ledger.log.leaf import parse_leaf, tag_issuer
 from ledger.log.merkle import HASH_BYTES, extend_frontier, frontier_root, leaf_hash
 from ledger.log.note import parse_vkey
+from ledger.log.tile import WIDTH, render_path
 from ledger.log.witness import open_witnessed
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from ledger.log.witness import WitnessPolicy
     from ledger_client.journal import Statements
 
-TILE_WIDTH = 256
 CHECKPOINT_PATH = "/log/checkpoint"
+_ENTRIES = "/log/tile/entries/"
 _LENGTH_BYTES = 2
 _SKEW_SECONDS = 300
 
@@ -167,7 +168,7 @@ def _extend(
     own = dict(state.own)
     frontier, reached = state.frontier, state.size
     while reached < size:
-        entries = list(_read_tile(fetch, reached // TILE_WIDTH, size))[reached % TILE_WIDTH :]
+        entries = list(_read_tile(fetch, reached // WIDTH, size))[reached % WIDTH :]
         frontier = extend_frontier(reached, frontier, [leaf_hash(one) for one in entries])
         for index, entry in enumerate(entries, reached):
             leaf = parse_leaf(entry)
@@ -181,11 +182,12 @@ def _extend(
 
 def _read_tile(fetch: Callable[[str], bytes | None], number: int, size: int) -> Iterator[bytes]:
     """Read the entries of a tile as far as a size goes. *Raises*: InvalidEntry."""
-    width = min(TILE_WIDTH, size - number * TILE_WIDTH)
-    path = tile_path(number)
-    raw = fetch(path if width == TILE_WIDTH else f"{path}.p/{width}")
-    if raw is None and width < TILE_WIDTH:
-        raw = fetch(path)  # partial tiles may go once the full one is there
+    width = min(WIDTH, size - number * WIDTH)
+    raw = fetch(f"{_ENTRIES}{render_path(number, width)}")
+    if raw is None and width < WIDTH:
+        raw = fetch(
+            f"{_ENTRIES}{render_path(number)}"
+        )  # partial tiles may go once the full one is there
     if raw is None:
         raise InvalidEntry("A tile of entries is missing.")
     at = 0
@@ -195,14 +197,6 @@ def _read_tile(fetch: Callable[[str], bytes | None], number: int, size: int) -> 
         if start > len(raw) or at > len(raw):
             raise InvalidEntry("A tile of entries is cut off.")
         yield raw[start:at]
-
-
-def tile_path(number: int) -> str:
-    """Give the path of a tile of entries: groups of three digits, all but the last marked."""
-    groups = [f"{number % 1000:03d}"]
-    while number := number // 1000:
-        groups.append(f"x{number % 1000:03d}")
-    return f"/log/tile/entries/{'/'.join(reversed(groups))}"
 
 
 def _judge_own(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import BACKENDS, clone_database, founded
-from damage import History, _allow_everything, at, change, content_of, find, named
+from damage import History, allow_everything, at, change, content_of, find, named
 from erasing import end_incidents
 from exact import settle
 from kept import audit
@@ -61,7 +61,7 @@ def history(
         shop.report("kept", phone_and_device("kept"), NOW)
         settle(ledger, NOW)
         with begin_write(ledger.database) as connection:
-            _allow_everything(connection)
+            allow_everything(connection)
         yield History(ledger, (shop, shop, shop), NOW)
 
 

@@ -40,7 +40,6 @@ from ledger_client.monitoring import (
     follow_log,
     parse_state,
     render_state,
-    tile_path,
 )
 
 if TYPE_CHECKING:
@@ -91,12 +90,6 @@ def test_full_tile_stands_in_for_a_partial_one_that_is_gone() -> None:
     del log.paths["/log/tile/entries/000.p/100"]
     log.paths["/log/checkpoint"] = old
     assert codes(log)[0].size == 100
-
-
-def test_paths_of_tiles_are_those_of_the_specification() -> None:
-    assert tile_path(1_234_067) == "/log/tile/entries/x001/x234/067"
-    assert tile_path(0) == "/log/tile/entries/000"
-    assert tile_path(256_000) == "/log/tile/entries/x256/000"
 
 
 @pytest.mark.parametrize("changed", [0, 5, 9, 12])

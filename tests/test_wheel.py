@@ -37,6 +37,8 @@ OPERATOR = (
     ("graph", "rebuild"),
     ("incident", "list"),
     ("log", "audit"),
+    ("log", "export", "mirror"),
+    ("log", "prove", "0"),
     ("platform", "list"),
     ("policy", "list"),
     ("serve",),

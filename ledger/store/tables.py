@@ -155,6 +155,17 @@ log_entry = Table(
     Column("leaf_hash", LargeBinary, nullable=False),
 )
 
+# Full tiles of the tree, each with every node above its hashes (ledger/log/tile.py). Partial ones
+# are derived from what is below them.
+log_tile = Table(
+    "log_tile",
+    METADATA,
+    Column("level", SmallInteger, nullable=False),
+    Column("index", BigInteger, nullable=False),
+    Column("hashes", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("level", "index"),
+)
+
 log_state = Table(
     "log_state",
     METADATA,
