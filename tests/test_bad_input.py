@@ -385,7 +385,8 @@ def test_id_of_another_form_is_not_found(client: FlaskClient, access: dict[str, 
 
 def leads_to(pattern: str, path: str) -> bool:
     """Tell whether a path may be meant by an operation's."""
-    return re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", pattern), path) is not None
+    shape = re.sub(r"\{\w+\}", "[^/]+", re.sub(r"\{\+\w+\}", ".+", pattern))
+    return re.fullmatch(shape, path) is not None
 
 
 def test_wrong_method_is_refused_with_those_that_there_are(client: FlaskClient) -> None:
