@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE ?= 1
 
-.PHONY: help demo test serve check soak bench lock clean
+.PHONY: help demo test serve check soak bench oracle lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -44,11 +44,24 @@ bench: .venv/dev ## Measure, and print ratios
 	PYTHONPATH=.:tests:bench $(BIN)/python bench/score.py
 	PYTHONPATH=.:tests:bench $(BIN)/python bench/graph.py
 	PYTHONPATH=.:tests:bench $(BIN)/python bench/justice.py
+	PYTHONPATH=.:tests:bench $(BIN)/python bench/evidence.py
+	PYTHONPATH=.:tests:bench $(BIN)/python bench/evidence_search.py
+	PYTHONPATH=.:tests:bench $(BIN)/python bench/evidence_robustness.py
+
+oracle: .venv/dev ## Build the reference of the perceptual hash, where there is a compiler
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-oracle.lock
+	PYTHONPATH=.:tests:bench $(BIN)/python bench/log.py
+
+# Tools of others that verify our log, in an environment of their own (tests/test_judges.py).
+JUDGE_PYTHON ?= python3.12
+.judges:
+	$(JUDGE_PYTHON) -m venv $@
+	$@/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: aics-tlog==0.2.1 sigstore==4.5.1
 
 lock: .venv/dev ## Pin every dependency with its hashes
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml -o requirements.lock
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra dev --extra analysis -c requirements.lock pyproject.toml -o requirements-dev.lock
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra dev --extra analysis --extra evidence -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 clean: ## Remove what the other targets made
-	rm -rf .venv var
+	rm -rf .venv .judges var

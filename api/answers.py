@@ -91,10 +91,13 @@ def _loss(told: OutcomeRequest) -> Money | None:
     scope="risk:read",
     patterns={"assessment_id": ASSESSMENT_ID},
     replies=(Reply(200, "The answer as it was given.", model=RiskAssessment),),
-    errors=(UnknownAssessment,),
+    errors=(UnknownAssessment, InputsErased),
 )
 def read_risk_assessment(ledger: Ledger, call: Call[None]) -> Answer:
-    """Read one of your answers again."""
+    """Read one of your answers again.
+
+    410 once something that it rested on has been erased.
+    """
     found = find_assessment(ledger, call.caller, call.path["assessment_id"])
     return render_text(found.text, media_type=JSON)
 
@@ -159,7 +162,7 @@ def read_replay(ledger: Ledger, call: Call[None]) -> Answer:
             },
         ),
     ),
-    errors=(UnknownAssessment,),
+    errors=(UnknownAssessment, InputsErased),
 )
 def read_merchant_view(ledger: Ledger, call: Call[None]) -> Answer:
     """Read what you may show the order's merchant of one of your answers."""

@@ -31,7 +31,7 @@ from api import (
 from api.authentication import Gate, render_challenge
 from api.documentation import render_page
 from api.openapi import render_bytes, render_document
-from api.operation import IDEMPOTENCY_KEY, NO_STORE, Call, Site
+from api.operation import IDEMPOTENCY_KEY, NO_STORE, WAIT_SECONDS_MAX, Call, Site
 from api.problems import render_failure, render_problem, render_status
 from api.rendering import JSON, JWT, Answer
 from ledger.errors import (
@@ -55,6 +55,9 @@ _LOG = logging.getLogger(__name__)
 _TRACEPARENT = re.compile(
     r"(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(-.*)?",
     re.ASCII,
+)
+_WAIT = re.compile(
+    r"(?:^|,)[ \t]*wait[ \t]*=[ \t]*([0-9]{1,9})[ \t]*(?:;|,|$)", re.ASCII | re.IGNORECASE
 )
 _NOTHING_LOADED = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 _SECURITY = {
@@ -82,6 +85,8 @@ OPERATIONS: tuple[Operation[Any], ...] = (
     evidence.acknowledge_recall,
     policies.read_policy,
     log.read_checkpoint,
+    log.read_log_tile,
+    log.read_log_entries,
     wellknown.read_keys,
     wellknown.read_authorization_server,
     wellknown.read_health,
@@ -112,7 +117,7 @@ def create_app(
     gate = Gate(ledger)
     for one in operations:
         app.add_url_rule(
-            one.path.replace("{", "<").replace("}", ">"),
+            one.path.replace("{+", "<path:").replace("{", "<").replace("}", ">"),
             endpoint=one.name,
             view_func=_serve(one, ledger, gate, site, now),
             methods=[one.method],
@@ -175,12 +180,22 @@ def _admit(
         now=now,
         path=path,
         accepts_jwt=request.accept_mimetypes.best_match([JSON, JWT], JSON) == JWT,
+        wait_seconds=_read_wait() if operation.waits else 0,
         idempotency_key=key,
         digest=hashlib.sha256(raw).digest(),
         instance=g.instance,
         known_caller=caller,
         query=request.args.to_dict() if operation.query else {},
     )
+
+
+def _read_wait() -> int:
+    """Read for how long the caller would rather wait than be told to come again (RFC 7240 §4.3).
+
+    A preference that can't be read is none.
+    """
+    found = _WAIT.search(",".join(request.headers.getlist("Prefer")))
+    return min(int(found[1]), WAIT_SECONDS_MAX) if found else 0
 
 
 def _read_body() -> bytes:

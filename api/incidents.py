@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from api.operation import Reply, operation
 from api.rendering import JWT, TEXT, render_instant, render_json, render_text
-from ledger.errors import ReceiptUnpublished, UnknownIncident
+from ledger.errors import ContentErased, ReceiptUnpublished, UnknownIncident
 from ledger.exploring import explore_incident
 from ledger.proving import prove_incident
 from ledger.reporting import describe_incident, sign_status
@@ -26,7 +26,9 @@ _EXAMPLE_ID = "inc_019a6f3c1f007aa1b2c3d4e5f6071829"
 
 
 class IncidentStatus(BaseModel):
-    """How an incident stands. `acknowledgement` is a JWS of the ledger's.
+    """How an incident stands. `acknowledgement` is a JWS of the ledger's, none once it is erased.
+
+    Then `erasure_acknowledgement_due` is true until you sent `erasure-acknowledged`.
 
     `state` is "received" until the log has given the report its place, `log_index`.
     """
@@ -38,7 +40,8 @@ class IncidentStatus(BaseModel):
     response_until: str | None
     active_from: str | None
     received_at: str
-    acknowledgement: str
+    acknowledgement: str | None
+    erasure_acknowledgement_due: bool
 
 
 @operation(
@@ -61,6 +64,7 @@ class IncidentStatus(BaseModel):
                 "active_from": "2026-11-20T16:00:00Z",
                 "received_at": "2026-11-22T12:00:00Z",
                 "acknowledgement": "eyJ0eXAiOiJiY2wtYWNrbm93bGVkZ2VtZW50K2p3dCJ9.e30.AA",
+                "erasure_acknowledgement_due": False,
             },
         ),
         Reply(200, "The same, signed: a JWS of {jti, index, state, as_of}.", media_type=JWT),
@@ -86,6 +90,7 @@ def read_incident(ledger: Ledger, call: Call[None]) -> Answer:
             "active_from": _instant(view.active_from),
             "received_at": _instant(view.received_at),
             "acknowledgement": view.acknowledgement,
+            "erasure_acknowledgement_due": view.erasure_acknowledgement_due,
         },
         headers={"Vary": "Accept"},
     )
@@ -205,11 +210,16 @@ def _instant(instant: datetime | None) -> str | None:
     scope="incidents:read",
     patterns={"incident_id": INCIDENT_ID},
     replies=(Reply(200, "The receipt, a C2SP tlog-proof.", media_type=TEXT),),
-    errors=(UnknownIncident, ReceiptUnpublished),
+    errors=(UnknownIncident, ContentErased, ReceiptUnpublished),
+    waits=True,
 )
 def read_receipt(ledger: Ledger, call: Call[None]) -> Answer:
     """Fetch the receipt of one of your reports.
 
-    404 with Retry-After while no published checkpoint covers it.
+    404 with Retry-After while no published checkpoint covers it. On PostgreSQL `Prefer: wait=n`
+    waits for that; where too many wait already, or on SQLite, it doesn't. 410 once the report is
+    erased: a receipt that was fetched before still proves that there was an entry.
     """
-    return render_text(prove_incident(ledger, call.caller, call.path["incident_id"]))
+    incident_id = call.path["incident_id"]
+    receipt = prove_incident(ledger, call.caller, incident_id, wait_seconds=call.wait_seconds)
+    return render_text(receipt)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from api.operation import IDEMPOTENCY_KEY, NO_STORE
+from api.operation import IDEMPOTENCY_KEY, NO_STORE, WAIT_SECONDS_MAX
 from api.problems import (
     PROBLEM,
     find_status,
@@ -114,7 +114,8 @@ def render_document(operations: Iterable[Operation[Any]]) -> dict[str, Any]:
         raise ValueError(message)
     paths: dict[str, dict[str, Any]] = {}
     for one in listed:
-        paths.setdefault(one.path, {})[one.method.lower()] = _render_operation(one)
+        path = one.path.replace("{+", "{")  # templates of OpenAPI know no such difference
+        paths.setdefault(path, {})[one.method.lower()] = _render_operation(one)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -202,6 +203,9 @@ def _render_parameters(operation: Operation[Any]) -> list[dict[str, Any]]:
                 {"type": "string", "pattern": f"^{IDEMPOTENCY_KEY}$"},
             )
         )
+    if operation.waits:
+        told = f"`wait=n`: wait up to n seconds, {WAIT_SECONDS_MAX} at most, before a 404."
+        parameters.append(_render_header("Prefer", f"RFC 7240. {told}"))
     if operation.cache != NO_STORE:
         parameters.append(_render_header("If-None-Match", "Entity tags that are held already."))
     parameters.append(_render_header("traceparent", "W3C Trace Context; one is always returned."))

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 NO_STORE = "no-store"
 IDEMPOTENCY_KEY = "[!-~]{1,255}"
+WAIT_SECONDS_MAX = 30
 
 BodyT = TypeVar("BodyT")
 ModelT = TypeVar("ModelT", bound="RequestModel")
@@ -51,7 +52,7 @@ class Call(Generic[BodyT]):
     """One request as a view sees it.
 
     *Shape*: `digest` is the SHA-256 of the raw body; `path` holds the path's parameters;
-    `instance` names this one exchange.
+    `instance` names this one exchange; for `wait_seconds` the caller would rather wait.
     """
 
     site: Site
@@ -59,6 +60,7 @@ class Call(Generic[BodyT]):
     now: datetime
     path: Mapping[str, str]
     accepts_jwt: bool
+    wait_seconds: int
     idempotency_key: str | None
     digest: bytes
     instance: str
@@ -102,7 +104,10 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Operation(Generic[BodyT]):
-    """One method of one path. `scope` is None where anybody may call, or the body is signed."""
+    """One method of one path. `scope` is None where anybody may call, or the body is signed.
+
+    *Shape*: `{name}` in a path is one segment of it, `{+name}` any number of them (RFC 6570).
+    """
 
     method: str
     path: str
@@ -114,6 +119,7 @@ class Operation(Generic[BodyT]):
     errors: tuple[type[LedgerError], ...] = ()
     patterns: Mapping[str, str] = field(default_factory=dict)
     creates: bool = False
+    waits: bool = False
     cache: str = NO_STORE
     refuse: Callable[[LedgerError, str], Answer] = render_problem
     query: type[RequestModel] | None = None
@@ -142,6 +148,7 @@ def operation(  # noqa: PLR0913 - the parts of a declaration
     errors: tuple[type[LedgerError], ...] = (),
     patterns: Mapping[str, str] | None = None,
     creates: bool = False,
+    waits: bool = False,
     cache: str = NO_STORE,
     refuse: Callable[[LedgerError, str], Answer] = render_problem,
     query: type[RequestModel] | None = None,
@@ -161,6 +168,7 @@ def operation(  # noqa: PLR0913 - the parts of a declaration
             errors=(*errors, LedgerUnavailable),
             patterns=patterns or {},
             creates=creates,
+            waits=waits,
             cache=cache,
             refuse=refuse,
             query=query,

@@ -14,6 +14,7 @@ from ledger.errors import (
     AccessDenied,
     BadSignature,
     Conflict,
+    ContentErased,
     InputsErased,
     InsufficientScope,
     InvalidAudience,
@@ -49,6 +50,7 @@ STATUSES: Mapping[type[LedgerError], int] = {
     NotFound: 404,
     Conflict: 409,
     InputsErased: 410,
+    ContentErased: 410,
     NotOffered: 501,
     LedgerUnavailable: 503,
     # A verifier's findings. The server verifies only what it made itself.

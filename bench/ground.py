@@ -36,7 +36,7 @@ from ledger.rights.jurisdiction import parse_profiles
 from ledger.sequencing import sequence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ledger.identity.identifier import IdentifierClaim
     from ledger.ledger import Ledger, LedgerKeys
@@ -200,7 +200,7 @@ def describe_machine() -> str:
 
 @contextmanager
 def serve_filled(
-    backend: str, accounts: int
+    backend: str, accounts: int, fill: Callable[[Simulator, int], None] = fill
 ) -> Iterator[tuple[Simulator, httpx.Client, dict[str, str], int]]:
     """Serve a ledger in which some accounts bear an incident each.
 

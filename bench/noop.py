@@ -8,12 +8,10 @@ from __future__ import annotations
 import gc
 from typing import TYPE_CHECKING
 
+import wsgi
 from api.app import OPERATIONS, create_app
 from api.operation import Reply, operation
 from api.rendering import Answer
-from config.settings import load_environment, read_config
-from ledger.ledger import open_ledger, parse_keys
-from ledger.rights.jurisdiction import parse_profiles
 
 if TYPE_CHECKING:
     from api.operation import Call
@@ -33,15 +31,10 @@ def do_nothing(ledger: Ledger, call: Call[None]) -> Answer:
     return Answer(204)
 
 
-settings = load_environment()
 application = create_app(
-    open_ledger(
-        settings.database_url,
-        parse_keys(**settings.require_keys()),
-        parse_profiles(read_config("jurisdictions.toml")),
-    ),
-    public_url=settings.public_url,
-    body_max_bytes=settings.body_max_bytes,
+    wsgi.ledger,
+    public_url=wsgi.public_url,
+    body_max_bytes=wsgi.settings.body_max_bytes,
     operations=(*OPERATIONS, do_nothing),
 )
 gc.freeze()  # as wsgi.py does

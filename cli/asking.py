@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from cli.checkout import is_checkout, load_operator
-from cli.membership import as_member
+from cli.membership import as_member, read_json
 from ledger.errors import InvalidInput, InvalidToken
-from ledger.identity.token import EVENT_TYPE, read_key_id, sign_token
+from ledger.identity.token import EVENT_TYPE, payload_of, read_key_id, sign_token
 from ledger.incident.statement import parse_event
 from ledger.strict_json import parse_json
 from ledger_client.errors import InvalidAnswer
@@ -52,7 +52,12 @@ def event() -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Keep the token here: it alone opens the receipt.",
 )
-def send(membership: Membership, file: Path, token_out: Path | None) -> None:
+@click.option(
+    "--journal",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Note here what is sent, for `bcl log monitor`.",
+)
+def send(membership: Membership, file: Path, token_out: Path | None, journal: Path | None) -> None:
     """Send a statement: FILE holds its claims (docs/format.md), or its signed token.
 
     Claims are checked here by the ledger's own rules of form, and signed with the key. Sending
@@ -69,9 +74,12 @@ def send(membership: Membership, file: Path, token_out: Path | None) -> None:
         text = _read_token(raw)
     if token_out is not None:
         token_out.write_text(text, "ascii")
-    with membership.connect() as client:
+    if json.loads(payload_of(text)).get("iss") != membership.member:
+        raise InvalidInput(f"The statement isn't one of {membership.member}.")
+    with membership.connect(journal) as client:
         sent = client.send_event(text)
-    click.echo(json.dumps({"incident": sent.incident_id, "token": sent.token}))
+    told = {"incident": sent.incident_id}
+    click.echo(json.dumps(told if token_out else told | {"token": sent.token}))
 
 
 class _Asking(click.Group):
@@ -98,7 +106,7 @@ def risk() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as it came.")
 def assess(membership: Membership, file: Path, as_json: bool) -> None:
     """Ask about a buyer: FILE holds the body of POST /v1/risk-assessments."""
-    body = parse_json(_read(file))
+    body = read_json(file)
     if not isinstance(body, dict):
         raise InvalidInput("The file doesn't hold a JSON object.")
     with membership.connect() as client:

@@ -1,4 +1,4 @@
-"""What the operator checks and shows of the log: `log audit`, `log checkpoint`."""
+"""What the operator checks and shows of the log: the group `log`, its `audit` and `checkpoint`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.console import Console
 
 from cli.opening import open_own_ledger
 from cli.progress import show_progress
+from cli.proving import export, prove
 from ledger.auditing import audit_ledger
 from ledger.proving import latest_checkpoint
 
@@ -37,13 +38,21 @@ def audit(folder: Path, as_json: bool) -> None:
         findings = [
             {"index": one.index, "code": one.code, "detail": one.detail} for one in report.findings
         ]
-        click.echo(json.dumps({"entries": report.entries, "findings": findings}, indent=2))
+        erased = [
+            {"class": state, "reason": reason, "incidents": number}
+            for (state, reason), number in report.erased.items()
+        ]
+        told = {"entries": report.entries, "erased": erased, "findings": findings}
+        click.echo(json.dumps(told, indent=2))
     else:
         for one in report.findings:
             where = "log" if one.index is None else f"entry {one.index}"
             click.echo(f"{where}: {one.code}: {one.detail}")
         if not report.findings:
             click.echo(f"{report.entries} entries, everything is as the statements say")
+        for (state, reason), number in report.erased.items():
+            why = "" if reason == "none" else f" ({reason})"
+            click.echo(f"{number} erased: {state}{why}")
     sys.exit(1 if report.findings else 0)
 
 
@@ -58,3 +67,7 @@ def checkpoint(folder: Path) -> None:
     """Print the newest published checkpoint, a signed note."""
     with open_own_ledger(folder, to_write=False) as ledger:
         click.echo(latest_checkpoint(ledger), nl=False)
+
+
+for one in (prove, export):
+    log.add_command(one)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shlex
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +92,11 @@ class Story:
         held = {one.name for one in self._folder.iterdir()}
         if self._folder.is_symlink() or held - _WRITTEN:
             raise InvalidInput(f"{self._folder} is there already and isn't the demonstration's.")
+        with suppress(FileNotFoundError), (self._folder / VKEY_FILE).open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise InvalidInput(f"A server is at work in {self._folder}: end it.") from error
         shutil.rmtree(self._folder)
 
     def _tell_buyer(self, shop_a: Shop, at_a: Client, shop_b: Shop, at_b: Client) -> Sent:

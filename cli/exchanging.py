@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,8 @@ from ledger.errors import InvalidInput
 from ledger.identity.token import EVENT_TYPE, sign_token
 from ledger.incident.statement import Forgery, Withdrawal, parse_event
 from ledger.strict_json import parse_json
+from ledger_client.evidence.attributes import render_evidence
+from ledger_client.evidence.inspection import inspect
 
 if TYPE_CHECKING:
     from cli.membership import Membership
@@ -27,12 +28,7 @@ _HASH = re.compile("[0-9a-f]{64}", re.ASCII)
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
-@click.group()
-def evidence() -> None:
-    """Exchange forged evidence with other members, by hashes alone."""
-
-
-@evidence.command("match")
+@click.command("match")
 @as_member
 @click.argument("files", nargs=-1, type=_FILE, metavar="[FILE]...")
 @click.option("--sha256", metavar="HEX", help="A file's SHA-256.")
@@ -79,7 +75,7 @@ def _tell(seen: dict[str, Any]) -> str:
     return f"{what} by {by} since {seen.get('first_seen')} ({how}); look closely, it is no proof"
 
 
-@evidence.command("report")
+@click.command("report")
 @as_member
 @click.argument("file", type=_FILE)
 def report(membership: Membership, file: Path) -> None:
@@ -93,7 +89,7 @@ def report(membership: Membership, file: Path) -> None:
     click.echo(json.dumps({"token": sent.token}))
 
 
-@evidence.command("recalls")
+@click.command("recalls")
 @as_member
 @click.option("--acknowledge", metavar="ID", help="Tell that this one is known.")
 def recalls(membership: Membership, acknowledge: str | None) -> None:
@@ -108,21 +104,12 @@ def recalls(membership: Membership, acknowledge: str | None) -> None:
 
 def _read_hashes(file: Path) -> list[dict[str, Any]]:
     """Read the hashes of a file: its own, or those that are printed in it, an object a line."""
-    raw = file.read_bytes()
-    if not raw.lstrip().startswith(b"{"):
-        return [_inspect(file)]
-    found = [parse_json(line) for line in raw.splitlines() if line.strip()]
-    if not all(isinstance(one, dict) for one in found):
+    with file.open("rb") as opened:
+        is_printed = opened.read(64).lstrip().startswith(b"{")
+    if not is_printed:
+        return [render_evidence(inspect(file).evidence) | {"file": str(file)}]
+    found = [parse_json(line) for line in file.read_bytes().splitlines() if line.strip()]
+    shown = [one.get("evidence", one) for one in found if isinstance(one, dict)]
+    if len(shown) != len(found) or not all(isinstance(one, dict) for one in shown):
         raise InvalidInput("The file doesn't hold a JSON object a line.")
-    return [{"file": file.name} | one for one in found if isinstance(one, dict)]
-
-
-def _inspect(file: Path) -> dict[str, Any]:
-    """Inspect a picture or a video. *Raises*: InvalidInput where the extra isn't installed."""
-    try:
-        inspection = import_module("ledger_client.evidence")
-    except ModuleNotFoundError as error:
-        raise InvalidInput("Inspecting files needs the extra [evidence]; hashes don't.") from error
-    found = inspection.inspect(file)
-    attributes: dict[str, Any] = inspection.render_evidence(found.evidence)
-    return attributes | {"file": file.name}
+    return [{"file": str(file)} | one for one in shown]

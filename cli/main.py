@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,22 @@ import click
 from cli.asking import event, risk, token
 from cli.checkout import is_checkout, load_operator
 from cli.errors import AskedWrongly
-from cli.exchanging import evidence
+from cli.evidence import evidence
 from cli.keys import key
+from cli.monitoring import log
 from cli.verifying import receipt
 from ledger.errors import InvalidInput, LedgerCorrupt, LedgerError
-from ledger_client.errors import ExchangeError
+from ledger_client.errors import ExchangeError, MissingExtra, Uninspectable
 
 _BAD, _ASKED_WRONGLY = 1, 2
+# A member's command that brings a server along: imported only when it is asked for.
+_SERVING = {"witness": "cli.witness"}
 # The operator's commands by the modules that hold them; a member's install lacks what they import.
 _OPERATOR = {
     "db": "cli.serving",
     "demo": "cli.demo",
-    "log": "cli.auditing",
     "graph": "cli.graph",
+    "incident": "cli.incidents",
     "platform": "cli.members",
     "policy": "cli.policy",
     "serve": "cli.serving",
@@ -38,12 +42,16 @@ class _Door(click.Group):
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), *(_OPERATOR if is_checkout() else ())])
+        named = [*super().list_commands(ctx), *_SERVING]
+        return sorted([*named, *(_OPERATOR if is_checkout() else ())])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _OPERATOR:
+        if cmd_name in _SERVING:
+            module = import_module(_SERVING[cmd_name])
+        elif cmd_name in _OPERATOR:
+            module = load_operator(_OPERATOR[cmd_name], f"bcl {cmd_name}")
+        else:
             return super().get_command(ctx, cmd_name)
-        module = load_operator(_OPERATOR[cmd_name], f"bcl {cmd_name}")
         command: click.Command = getattr(module, cmd_name)
         return command
 
@@ -60,9 +68,9 @@ class _Door(click.Group):
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
         try:
             return super().invoke(ctx)
-        except (AskedWrongly, InvalidInput) as error:
+        except (AskedWrongly, InvalidInput, MissingExtra) as error:
             _end(error, _ASKED_WRONGLY)
-        except (LedgerError, LedgerCorrupt, ExchangeError) as error:
+        except (LedgerError, LedgerCorrupt, ExchangeError, Uninspectable) as error:
             _end(error, _BAD)
         except BrokenPipeError:
             raise  # nobody reads on: the library ends the process quietly
@@ -75,8 +83,9 @@ def _end(error: Exception, status: int) -> None:
     sentence = f"{error.code}: {error}" if isinstance(error, LedgerError) else str(error)
     printable = "".join(one for one in sentence if one.isprintable() or one == "\n")
     click.echo(f"bcl: {printable}", err=True)
-    for fault in getattr(error, "faults", ()) if isinstance(error, LedgerError) else ():
-        click.echo(f"     {fault.pointer}: {fault.detail} ({fault.code})", err=True)
+    for fault in getattr(error, "faults", ()):
+        named = f"{fault.pointer}: {fault.detail} ({fault.code})"
+        click.echo(f"     {''.join(filter(str.isprintable, named))}", err=True)
     sys.exit(status)
 
 
@@ -95,5 +104,5 @@ def main(context: click.Context, folder: Path) -> None:
     context.obj = folder
 
 
-for one in (key, token, event, risk, receipt, evidence):
+for one in (key, token, event, evidence, risk, receipt, log):
     main.add_command(one)

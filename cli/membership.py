@@ -7,6 +7,7 @@ a --vkey it takes the one that a sandbox keeps in its folder.
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import update_wrapper
@@ -15,15 +16,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ledger.errors import InvalidInput, InvalidJwk, InvalidNote
+from ledger.errors import InvalidInput, InvalidJwk, InvalidNote, MalformedJson
 from ledger.identity.key import load_private
 from ledger.log.note import parse_vkey
+from ledger.log.witness import parse_witness_policy
 from ledger.strict_json import parse_json
 from ledger_client.client import Client
 from ledger_client.errors import Unreachable
+from ledger_client.journal import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from ledger.log.witness import WitnessPolicy
 
 VKEY_FILE = "vkey"
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -40,9 +45,15 @@ class Membership:
     vkey: str
 
     @contextmanager
-    def connect(self) -> Iterator[Client]:
+    def connect(self, journal: Path | None = None) -> Iterator[Client]:
         """Connect to the ledger. *Raises*: Unreachable, which names where it was tried."""
-        with Client(self.url, vkey=self.vkey, platform=self.member, key=self.key) as client:
+        with Client(
+            self.url,
+            vkey=self.vkey,
+            platform=self.member,
+            key=self.key,
+            journal=Journal(journal) if journal else None,
+        ) as client:
             try:
                 yield client
             except Unreachable as error:
@@ -96,9 +107,28 @@ def read_vkey(folder: Path) -> str:
         raise InvalidInput(f"There is no sandbox in {folder}: name the log's --vkey.") from error
 
 
+def read_json(path: Path) -> object:
+    """Read a file of JSON, or standard input for "-". *Raises*: MalformedJson, with its name."""
+    raw = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+    try:
+        return parse_json(raw)
+    except MalformedJson as error:
+        raise MalformedJson(f"{path}: {error.detail}") from error
+
+
+def read_witness_policy(path: Path | None) -> WitnessPolicy | None:
+    """Read a file that names witnesses, where there is one. *Raises*: InvalidInput."""
+    if path is None:
+        return None
+    try:
+        return parse_witness_policy(path.read_text("utf-8"))
+    except UnicodeDecodeError as error:
+        raise InvalidInput("The policy of witnesses isn't text.") from error
+
+
 def read_private_jwk(path: Path) -> dict[str, str]:
     """Read a platform's private JWK. *Raises*: InvalidJwk, MalformedJson."""
-    value = parse_json(path.read_bytes())
+    value = read_json(path)
     if not isinstance(value, dict) or not all(isinstance(one, str) for one in value.values()):
         raise InvalidJwk("The key file doesn't hold one private JWK.")
     private = {str(name): str(one) for name, one in value.items()}

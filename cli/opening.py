@@ -26,6 +26,7 @@ from ledger.creating import create_ledger
 from ledger.errors import LedgerUnavailable
 from ledger.identity.key import Algorithm, encode_base64url, generate_signing_jwk
 from ledger.ledger import LedgerKeys, open_ledger, parse_keys
+from ledger.log.witness import parse_witness_policy
 from ledger.rights.jurisdiction import parse_profiles
 from ledger.store.engine import check_reachable, open_database
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from config.settings import Settings
     from ledger.ledger import Ledger
+    from ledger.log.witness import WitnessPolicy
 
 SANDBOX_ORIGIN = "localhost/sandbox"
 _PROFILES = "jurisdictions.toml"
@@ -42,11 +44,12 @@ _SECRET_BYTES = 32
 
 
 @contextmanager
-def open_own_ledger(folder: Path, *, to_write: bool) -> Iterator[Ledger]:
+def open_own_ledger(folder: Path, *, to_write: bool, to_hear: bool = False) -> Iterator[Ledger]:
     """Open the ledger that the settings or the folder's sandbox name.
 
     *Shape*: `to_write` asks first whether the ledger is ready, so that nothing is written, let
-    alone signed, under keys that aren't its own. *Raises*: AskedWrongly, LedgerUnavailable,
+    alone signed, under keys that aren't its own; `to_hear` says that the witnesses are asked next,
+    whatever they said before. *Raises*: AskedWrongly, LedgerUnavailable,
     LedgerCorrupt where it isn't ready.
     """
     settings = read_settings(folder)
@@ -58,7 +61,7 @@ def open_own_ledger(folder: Path, *, to_write: bool) -> Iterator[Ledger]:
     ledger = open_with(settings)
     try:
         if to_write:
-            check_ready(ledger)
+            check_ready(ledger, hears_next=to_hear)
         yield ledger
     finally:
         ledger.database.engine.dispose()
@@ -89,7 +92,17 @@ def read_keys(settings: Settings) -> LedgerKeys:
 def open_with(settings: Settings) -> Ledger:
     """Open the ledger that settings name. *Raises*: AskedWrongly, LedgerUnavailable."""
     keys = read_keys(settings)
-    return open_ledger(settings.database_url, keys, parse_profiles(read_config(_PROFILES)))
+    profiles = parse_profiles(read_config(_PROFILES))
+    return open_ledger(settings.database_url, keys, profiles, read_witnesses(settings))
+
+
+def read_witnesses(settings: Settings) -> WitnessPolicy | None:
+    """Read the policy of witnesses that settings name. *Raises*: AskedWrongly, InvalidInput."""
+    try:
+        text = settings.read_witness_policy()
+    except SettingsError as error:
+        raise AskedWrongly(str(error)) from error
+    return None if text is None else parse_witness_policy(text)
 
 
 def list_jurisdictions() -> frozenset[str]:
@@ -123,6 +136,7 @@ def found_ledger(settings: Settings, *, origin: str, jurisdiction: str) -> None:
         jurisdiction=jurisdiction,
         policy_text=read_config("policy.toml"),
         at=clock.now(),
+        witnesses=read_witnesses(settings),
     )
 
 

@@ -1,7 +1,8 @@
-"""Running a ledger: `serve`, `worker`, `db upgrade`."""
+"""Running a ledger: `serve`, `worker`, `db upgrade`, `db scrub`."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shlex
@@ -17,7 +18,8 @@ from rich.text import Text
 
 from cli import clock
 from cli.checkout import ROOT
-from cli.membership import read_vkey
+from cli.hearing import hearing
+from cli.membership import VKEY_FILE, read_vkey
 from cli.opening import (
     SANDBOX_ORIGIN,
     found_ledger,
@@ -32,8 +34,11 @@ from cli.opening import (
 from config.settings import read_environment
 from ledger.activating import activate_due
 from ledger.checking import check_ready
+from ledger.erasing import destroy_again
 from ledger.errors import InvalidInput, LedgerUnavailable
+from ledger.expiring import expire_due
 from ledger.sequencing import sequence
+from ledger.store.scrubbing import scrub_database
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -70,8 +75,11 @@ def serve(folder: Path, host: str | None, port: int | None) -> None:
     if in_sandbox:
         prepare_sandbox(folder)
         settings = read_settings(folder)
-    with open_own_ledger(folder, to_write=True):
-        pass  # it is ready: under keys that aren't its own nothing is served
+    embedded = settings.database_url.startswith("sqlite")
+    with open_own_ledger(folder, to_write=True, to_hear=embedded) as ledger:
+        if embedded:  # where statements get their places in the server's own transactions
+            with hearing(ledger, settings.witness_timeout_seconds):
+                pass
     host, port = host or settings.host, port or settings.port
     _check_free(host, port)
     url = settings.public_url or (f"http://{host}:{port}" if in_sandbox else "")
@@ -80,8 +88,8 @@ def serve(folder: Path, host: str | None, port: int | None) -> None:
     places = (str(ROOT), environment.get("PYTHONPATH", ""))
     environment["PYTHONPATH"] = os.pathsep.join(place for place in places if place)
     if in_sandbox:
+        _hold(folder)
         _introduce(folder, url)
-    embedded = settings.database_url.startswith("sqlite")
     arguments = {
         "--interface": "wsgi",
         "--host": host,
@@ -100,6 +108,13 @@ def serve(folder: Path, host: str | None, port: int | None) -> None:
     os.execve(sys.executable, [*command, "--no-ws", "wsgi:application"], environment)  # noqa: S606 - becomes the server
 
 
+def _hold(folder: Path) -> None:
+    """Hold a sandbox as long as this process lives, whatever program it becomes."""
+    held = os.open(folder / VKEY_FILE, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_SH)
+    os.set_inheritable(held, True)  # noqa: FBT003 - its own signature
+
+
 def _check_free(host: str, port: int) -> None:
     """Check that nobody listens there: the server itself would share the port with another.
 
@@ -109,7 +124,8 @@ def _check_free(host: str, port: int) -> None:
         with socket.create_server((host, port)):
             pass
     except OSError as error:
-        message = f"{host}:{port} can't be listened on ({error.strerror}): choose another --port."
+        told = f"{host}:{port} can't be listened on ({error.strerror})"
+        message = f"{told}: choose another --port or --host."
         raise click.ClickException(message) from error
 
 
@@ -158,35 +174,66 @@ def _list_trials(bcl: str, folder: Path, url: str) -> list[str]:
 
 @click.command()
 @click.option("--once", is_flag=True, help="Do what is due and end.")
+@click.option(
+    "--disregard", multiple=True, metavar="NAME", help="A witness that isn't asked: it is wrong."
+)
 @click.pass_obj
-def worker(folder: Path, once: bool) -> None:
-    """Sequence what was accepted and do the clock's work, until told to stop.
+def worker(folder: Path, once: bool, disregard: tuple[str, ...]) -> None:
+    """Sequence what was accepted, publish and do the clock's work, until told to stop.
 
-    On SQLite statements are sequenced as they are accepted; the clock's work is left.
+    On SQLite statements are sequenced as they are accepted. Where the settings name witnesses
+    they are asked first how far they are; where one is ahead of the log the worker ends.
     """
-    interval = read_settings(folder).sequence_interval_seconds
+    settings = read_settings(folder)
     stopping: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _frame: stopping.append(received))
-    with open_own_ledger(folder, to_write=True) as ledger:
+    with (
+        open_own_ledger(folder, to_write=True, to_hear=True) as ledger,
+        hearing(ledger, settings.witness_timeout_seconds, disregard) as publisher,
+    ):
+        if not once:
+            publisher.start()
         while not stopping:
             try:
                 now = clock.now()
-                done = sequence(ledger, now) + activate_due(ledger, now)
+                done = sequence(ledger, now) + expire_due(ledger, now) + activate_due(ledger, now)
             except LedgerUnavailable as error:
                 if once:
                     raise
                 click.echo(f"bcl worker: {error}", err=True)
                 done = 0
             if once and not done:
+                publisher.publish()
                 return
+            publisher.check()
             if not done:
-                clock.wait(interval)
+                clock.wait(settings.sequence_interval_seconds)
 
 
 @click.group()
 def db() -> None:
-    """Migrate and create the database of a ledger."""
+    """Migrate, create and scrub the database of a ledger."""
+
+
+@db.command("scrub")
+@click.pass_obj
+def scrub(folder: Path) -> None:
+    """Rewrite what erased rows were stored in, and drop the write-ahead log that wrote them.
+
+    On PostgreSQL nobody reaches the tables meanwhile. Prints what was done, and what keeps
+    erased bytes all the same; exit 1 where a step wasn't allowed.
+    """
+    with open_own_ledger(folder, to_write=True) as ledger:
+        again = destroy_again(ledger)
+        scrubbed = scrub_database(ledger.database)
+    if again:
+        click.echo(f"Destroyed again: the content of {again} erased statements, which was there.")
+    for sentence in scrubbed.done:
+        click.echo(sentence)
+    for sentence in scrubbed.left:
+        click.echo(f"Beyond reach: {sentence}", err=True)
+    sys.exit(0 if scrubbed.complete else 1)
 
 
 @db.command("upgrade")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cli import clock
-from cli.membership import FILE, check_vkey
+from cli.membership import FILE, check_vkey, read_witness_policy
 from ledger.errors import InvalidReceipt
 from ledger_client.receipt import verify_standing
 
@@ -28,8 +28,18 @@ def receipt() -> None:
     "--vkey", required=True, metavar="V", callback=check_vkey, help="The log's verifier key."
 )
 @click.option("--status", type=FILE, help="The signed status, at most 24 hours old.")
+@click.option(
+    "--witness-policy", type=FILE, help="The policy of witnesses, a quorum of whom must agree."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def verify(file: Path, event: Path | None, vkey: str, status: Path | None, as_json: bool) -> None:
+def verify(
+    file: Path,
+    event: Path | None,
+    vkey: str,
+    status: Path | None,
+    witness_policy: Path | None,
+    as_json: bool,
+) -> None:
     """Verify a receipt offline.
 
     Without --event it proves that some entry was logged, without --status not how it stands
@@ -41,6 +51,7 @@ def verify(file: Path, event: Path | None, vkey: str, status: Path | None, as_js
         event=event.read_bytes().strip() if event else None,
         status=_read_text(status).strip() if status else None,
         now=clock.now(),
+        witnesses=read_witness_policy(witness_policy),
     )
     proved = standing.receipt
     described = {
@@ -49,6 +60,7 @@ def verify(file: Path, event: Path | None, vkey: str, status: Path | None, as_js
         "tree_size": proved.checkpoint.size,
         "op": proved.leaf.op.name.lower(),
         "opened": proved.opened,
+        "witnessed": witness_policy is not None,
         "standing": standing.state,
         "as_of": standing.as_of.isoformat() if standing.as_of else None,
     }

@@ -47,8 +47,12 @@ class Settings:
     host: str = _setting("address to listen on", default="127.0.0.1")
     port: int = _setting("port to listen on", default=8080)
     workers: int = _setting("server processes (SQLite: 1 is best)", default=1)
-    body_max_bytes: int = _setting("largest request body", default=65_536)
+    body_max_bytes: int = _setting("largest request body but for batches (4 MiB)", default=65_536)
     sequence_interval_seconds: float = _setting("how often the worker looks for work", default=0.2)
+    witness_policy: str = _setting(
+        "path of the file that names the witnesses; none are asked when empty", default=""
+    )
+    witness_timeout_seconds: float = _setting("how long witnesses are waited for", default=5.0)
     log_key: str = _setting("Ed25519 seed of the log, base64url", default="", secret=True)
     event_key: str = _setting(
         "private JWK for the ledger's own statements", default="", secret=True
@@ -74,6 +78,17 @@ class Settings:
                 [f"{_PREFIX}{name.upper()} (or its _FILE) is missing." for name in missing]
             )
         return keys
+
+    def read_witness_policy(self) -> str | None:
+        """Read the file that names the witnesses, if there is one. *Raises*: SettingsError."""
+        if not self.witness_policy:
+            return None
+        try:
+            return Path(self.witness_policy).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise SettingsError(
+                [f"{_PREFIX}WITNESS_POLICY names a file that can't be read."]
+            ) from error
 
 
 def _is_secret(one: Any) -> bool:  # noqa: ANN401 - a dataclass field
@@ -135,7 +150,13 @@ def _judge(settings: Settings) -> list[str]:
         faults.append("Development keys are refused in production.")
     if settings.public_url and not settings.public_url.startswith(("http://", "https://")):
         faults.append("BCL_PUBLIC_URL must be an http or https URL.")
-    numbers = ("port", "workers", "body_max_bytes", "sequence_interval_seconds")
+    numbers = (
+        "port",
+        "workers",
+        "body_max_bytes",
+        "sequence_interval_seconds",
+        "witness_timeout_seconds",
+    )
     faults += [
         f"{_PREFIX}{name.upper()} must be a positive number."
         for name in numbers

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ledger.errors import IdempotencyKeyReused, UnknownAssessment
 from ledger.identity.platform import require_scope
 from ledger.ledger import mint_id
+from ledger.reproducing import check_inputs
 from ledger.store import assessments, outcomes
 from ledger.store.assessments import GivenAnswer
 from ledger.store.engine import begin_read, begin_write
@@ -41,12 +42,21 @@ class Outcome:
 
 
 def find_assessment(ledger: Ledger, caller: Caller, assessment_id: str) -> GivenAnswer:
-    """Give one of the caller's own answers again, exactly. *Raises*: UnknownAssessment."""
-    require_scope(caller, "risk:read")
-    with begin_read(ledger.database) as connection:
-        found = assessments.find_assessment(connection, caller.platform.id, assessment_id)
-    one = _about_one(found)
+    """Give one of the caller's own answers again, exactly.
+
+    *Raises*: UnknownAssessment, InputsErased where it rested on what was erased since.
+    """
+    one = _recall(ledger, caller, assessment_id)
     return GivenAnswer(one.id, one.answer)
+
+
+def _recall(ledger: Ledger, caller: Caller, assessment_id: str) -> StoredAssessment:
+    require_scope(caller, "risk:read")
+    with begin_read(ledger.database, snapshot=True) as connection:
+        found = assessments.find_assessment(connection, caller.platform.id, assessment_id)
+        one = _about_one(found)
+        check_inputs(ledger, connection, one)
+    return one
 
 
 def _about_one(found: StoredAssessment | None) -> StoredAssessment:
@@ -62,10 +72,7 @@ def show_merchant(ledger: Ledger, caller: Caller, assessment_id: str) -> dict[st
     Neither reasons nor identifiers nor a score, so that nobody learns why. *Raises*: as
     `find_assessment`.
     """
-    require_scope(caller, "risk:read")
-    with begin_read(ledger.database) as connection:
-        found = assessments.find_assessment(connection, caller.platform.id, assessment_id)
-    one = _about_one(found)
+    one = _recall(ledger, caller, assessment_id)
     answer = json.loads(one.answer)
     advice = answer["advice"] or {"review_window_hours": 0}
     return {

@@ -1,17 +1,20 @@
 """Derive everything again from the signed statements, and compare it with what is stored.
 
 Each statement is unsealed, its signature checked with the archived key, and held against the row
-that it is filed as. Members and policies must be as their statements say. Once all that is sound,
-the very function that sequences builds entries, incidents and the index anew in an empty database
-in memory. Whatever differs is named by the index of its entry. An audit writes nothing. It can't
-see what no statement says (names of members, who asked), nor that the whole log was set back.
+that it is filed as; what an entry destroyed must be gone, and nothing else may be. Members and
+policies must be as their statements say. Once all that is sound, the very function that sequences
+builds entries, incidents and the index anew in an empty database in memory. Whatever differs is
+named by the index of its entry. An audit writes nothing. It can't see what no statement says
+(names of members, who asked), nor that the whole log was set back.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from ledger.deriving import reason_name
 from ledger.errors import LedgerCorrupt, LedgerError
 from ledger.examining import (
     Audited,
@@ -29,7 +32,9 @@ from ledger.identity.standing import Standing, apply_change, describe_standing
 from ledger.incident.statement import (
     LedgerStatement,
 )
+from ledger.log.leaf import parse_leaf
 from ledger.log.merkle import EMPTY_ROOT
+from ledger.retiling import examine_tiles
 from ledger.sequencing import sequence_pending
 from ledger.store import entries, evidence, incidents, overrides, postings, scratch
 from ledger.store.engine import begin_read, begin_write
@@ -47,6 +52,7 @@ _BATCH = 500
 # Nothing can be derived from statements that aren't sound, or have no place in the log.
 _UNDERIVABLE = frozenset(
     {
+        "content-kept",
         "content-unreadable",
         "entry-malformed",
         "entry-missing",
@@ -60,10 +66,14 @@ _UNDERIVABLE = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class AuditReport:
-    """How many entries were audited, and everything that was found wrong."""
+    """How many entries were audited, and everything that was found wrong.
+
+    *Shape*: `erased` counts the erased incidents by class and reason, as the entries tell.
+    """
 
     entries: int
     findings: tuple[Finding, ...]
+    erased: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 def audit_ledger(ledger: Ledger, on_progress: Callable[[int, int], None]) -> AuditReport:
@@ -77,6 +87,7 @@ def audit_ledger(ledger: Ledger, on_progress: Callable[[int, int], None]) -> Aud
         except LedgerCorrupt as alarm:
             return AuditReport(0, (Finding(None, "row-unreadable", str(alarm)),))
         findings = examine_rows(snapshot) + examine_checkpoints(ledger, snapshot)
+        findings += examine_tiles(connection, snapshot.state.size, snapshot.rows)
         statements: list[tuple[StoredEvent, Audited]] = []
         for done, event in enumerate(snapshot.events, 1):
             opened = open_statement(ledger, event, snapshot)
@@ -90,7 +101,14 @@ def audit_ledger(ledger: Ledger, on_progress: Callable[[int, int], None]) -> Aud
         findings += _compare_policies(statements, snapshot)
         if not _UNDERIVABLE & {one.code for one in findings}:
             findings += _compare_derived(ledger, connection, snapshot)
-    return AuditReport(snapshot.state.size, tuple(dict.fromkeys(findings)))
+    return AuditReport(snapshot.state.size, tuple(dict.fromkeys(findings)), _count_erased(snapshot))
+
+
+def _count_erased(snapshot: Snapshot) -> Mapping[tuple[str, str], int]:
+    """Count the entries that destroyed an incident's content, by class and reason."""
+    closing = {one.by for one in snapshot.gone.values()}
+    leaves = [parse_leaf(snapshot.rows[index][0]) for index in sorted(closing)]
+    return Counter((leaf.op.name.lower(), reason_name(leaf.reason)) for leaf in leaves)
 
 
 def _compare_members(
@@ -155,9 +173,11 @@ def _compare_derived(ledger: Ledger, connection: Connection, snapshot: Snapshot)
         entries.insert_state(derived, LogState(0, EMPTY_ROOT, b""))
         deriving = replace(ledger, database=empty)
         try:
+            gone = {index: one.leaf for index, one in snapshot.gone.items()}
             for event in snapshot.events[: snapshot.state.size]:  # without those that are pending
-                entries.insert_event(derived, event)
-            while sequence_pending(deriving, derived, _BATCH):
+                leaf = None if event.entry_index is None else gone.get(event.entry_index)
+                entries.insert_event(derived, replace(event, gone=leaf))
+            while sequence_pending(deriving, derived, _BATCH, gone):
                 pass
         except (LedgerError, LedgerCorrupt):
             return [Finding(None, "underivable", "The statements can't be applied again.")]

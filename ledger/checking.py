@@ -10,7 +10,7 @@ from ledger.identity.identifier import account_key
 from ledger.log.checkpoint import open_checkpoint
 from ledger.privacy.sealing import unseal
 from ledger.sequencing import tag_key_context
-from ledger.store import entries, incidents, platforms
+from ledger.store import entries, incidents, platforms, witnesses
 from ledger.store.engine import begin_read
 
 if TYPE_CHECKING:
@@ -18,16 +18,23 @@ if TYPE_CHECKING:
     from ledger.store.engine import Connection
 
 
-def check_ready(ledger: Ledger) -> None:
+def check_ready(ledger: Ledger, *, hears_next: bool = False) -> None:
     """Check that the ledger can serve.
 
+    *Shape*: with `hears_next` it doesn't matter what witnesses said before, since they are asked
+    anew at once.
     *Raises*: LedgerUnavailable where the database can't be reached, LedgerCorrupt where the
-    newest checkpoint doesn't open or contradicts the log, or a key isn't this ledger's.
+    newest checkpoint doesn't open or contradicts the log, a witness is ahead of the log, or a key
+    isn't this ledger's.
     """
     with begin_read(ledger.database, snapshot=True) as connection:
         state = entries.read_state(connection)
         found = entries.find_checkpoint(connection)
+        told = witnesses.select_sizes(connection)
         _check_keys(ledger, connection)
+    known = ledger.witnesses.witnesses if ledger.witnesses and not hears_next else ()
+    if any(told.get(one.name, 0) > state.size for one in known):
+        raise LedgerCorrupt("A witness cosigned more entries than the log has.")
     if found is None:
         return
     try:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ledger.ledger import Ledger, LedgerKeys
+    from ledger.log.witness import WitnessPolicy
     from ledger.rights.jurisdiction import JurisdictionProfile
 
 
@@ -40,6 +41,7 @@ def create_ledger(  # noqa: PLR0913 - what a ledger is made of
     jurisdiction: str,
     policy_text: str,
     at: datetime,
+    witnesses: WitnessPolicy | None = None,
 ) -> None:
     """Create a ledger in a database that has its schema and no ledger yet.
 
@@ -58,6 +60,7 @@ def create_ledger(  # noqa: PLR0913 - what a ledger is made of
         profiles[jurisdiction],
         origin=origin,
         policies={policy.version: policy_text},
+        witnesses=witnesses,
     )
     try:
         _write_beginning(ledger, policy_text, at)

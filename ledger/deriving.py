@@ -16,7 +16,7 @@ from ledger.identity.identifier import account_key, lookup_key
 from ledger.identity.token import payload_of
 from ledger.incident.evidence import Piece, find_pieces
 from ledger.incident.incident import IncidentReport
-from ledger.incident.lifecycle import OPEN, State, next_state
+from ledger.incident.lifecycle import CLOSED, State, next_state
 from ledger.incident.statement import (
     Correction,
     Forgery,
@@ -40,7 +40,19 @@ if TYPE_CHECKING:
     from ledger.store.entries import StoredEvent
 
 Override: TypeAlias = Separated | Recycled | Mark
+_REASONS = {Op.ACTIVATED: EntryReason.WINDOW_PASSED, Op.EXPIRED: EntryReason.RETENTION_ENDED}
 _DECIDED = {Op.DISPUTE_REJECTED: (1, 0), Op.EXPUNGED: (0, 1)}
+
+
+# What an operator may decide, and why.
+DECISION_REASONS = {
+    Op.EXPUNGED: (EntryReason.UNFOUNDED, EntryReason.NOT_VERIFIABLE),
+    Op.ERASED: (
+        EntryReason.BUYER_REQUESTED,
+        EntryReason.CONSENT_WITHDRAWN,
+        EntryReason.ORDERED,
+    ),
+}
 
 
 class Relief(IntEnum):
@@ -113,6 +125,30 @@ def read_statement(ledger: Ledger, stored: StoredEvent) -> Statement:
     return parse_event(payload_of(open_event(ledger, stored)))
 
 
+def read_decision(ledger: Ledger, stored: StoredEvent) -> EntryReason:
+    """Give the reason of an operator's decision, or that it is the first of two persons' alone.
+
+    *Raises*: LedgerCorrupt where the ledger stated something else.
+    """
+    members = parse_ledger_statement(payload_of(open_event(ledger, stored))).members
+    if "confirms" not in members and not ledger.sandbox:
+        return EntryReason.FIRST_OF_TWO
+    reason = decision_reason(Op(stored.op), str(members.get("reason")))
+    if reason is None:
+        raise LedgerCorrupt("A decision of the operator's has no published reason.")
+    return reason
+
+
+def decision_reason(op: Op, name: str) -> EntryReason | None:
+    """Give the reason of this name that an operator may have for a decision."""
+    return next((one for one in DECISION_REASONS[op] if reason_name(one) == name), None)
+
+
+def reason_name(reason: EntryReason) -> str:
+    """Give a reason's name in statements and on the command line."""
+    return reason.name.lower().replace("_", "-")
+
+
 def read_report(ledger: Ledger, stored: StoredEvent | None) -> IncidentReport:
     """Open what an incident is now: its report, or the last correction of it.
 
@@ -151,30 +187,52 @@ def derive_effect(
     if op in {Op.LINK_STATED, Op.MARKED}:
         override = derive_override(ledger, read_statement(ledger, stored), stored.platform, index)
         return Effect(NO_REF, EntryReason.NONE, override=override)
+    return _derive_change(ledger, policy, stored, known, content, index)
+
+
+def _derive_change(
+    ledger: Ledger,
+    policy: RiskPolicy,
+    stored: StoredEvent,
+    known: StoredIncident | None,
+    content: StoredEvent | None,
+    index: int,
+) -> Effect:
+    """Derive what a statement about an incident does, the report itself included."""
+    op = Op(stored.op)
     after = next_state(known.state if known else None, op)
     ref = known.reported_index if known else NO_REF
     if after is None or (op is Op.RESTITUTED and known and known.relief):
         return Effect(ref, EntryReason.NO_EFFECT)
     if known is None:
         held = StoredIncident(stored.incident, stored.platform, after, index, index, index)
-        return _recognise(read_report(ledger, stored), Effect(ref, EntryReason.NONE, held))
+        return _recognise(ledger, stored, Effect(ref, EntryReason.NONE, held))
     changed = replace(known, state=after, changed_index=index)
     if op is Op.CORRECTED:
         changed, content = replace(changed, content_index=index), stored
     if op is Op.RESTITUTED:
         changed = replace(changed, relief=int(Relief.RESTITUTED))
-    reason = EntryReason.WINDOW_PASSED if op is Op.ACTIVATED else EntryReason.NONE
+    if op is Op.ERASURE_ACKNOWLEDGED:
+        return Effect(ref, EntryReason.NONE)
+    reason = _REASONS.get(op, EntryReason.NONE)
+    if op in {Op.EXPUNGED, Op.ERASED}:
+        reason = read_decision(ledger, stored)
+        if reason is EntryReason.FIRST_OF_TWO:
+            return Effect(ref, reason)
     decided = _DECIDED.get(op, (0, 0))
     effect = Effect(ref, reason, decided=decided)
     if op is Op.CORRECTED:
-        effect = _recognise(read_report(ledger, stored), effect)
-    elif after not in OPEN:
+        effect = _recognise(ledger, stored, effect)
+    elif after in CLOSED:
         effect = replace(effect, pieces=())
     return weigh_again(ledger, policy, known, changed, content, effect)
 
 
-def _recognise(report: IncidentReport, effect: Effect) -> Effect:
+def _recognise(ledger: Ledger, stored: StoredEvent, effect: Effect) -> Effect:
     """Say by what an incident's own evidence is recognised: only what was itself forged."""
+    if stored.gone is not None:
+        return effect
+    report = read_report(ledger, stored)
     pieces = find_pieces(report.proof.evidence) if report.conduct.forges_evidence else ()
     return replace(effect, pieces=pieces, day=day_number(report.issued_at.date()))
 
@@ -206,11 +264,13 @@ def weigh_again(
 ) -> Effect:
     """Say what an incident weighed before a change, and what it weighs after it.
 
-    Victims, coerced persons and waived incidents leave no trace in the index.
+    Victims, coerced persons and waived incidents leave no trace in the index. Nor does, where all
+    is derived anew, what was erased since: taking it back restored what was before it.
     """
     before = known if known.account is not None else None
     bare = _weightless(changed)
-    if changed.state is not State.ACTIVE or changed.relief == Relief.WAIVED:
+    is_gone = content is not None and content.gone is not None
+    if changed.state is not State.ACTIVE or changed.relief == Relief.WAIVED or is_gone:
         return replace(effect, before=before, after=bare)
     report = read_report(ledger, content)
     weighed = _weigh(policy, bare, report)
@@ -246,6 +306,8 @@ def derive_override(ledger: Ledger, statement: Statement, platform: int, index: 
 
 
 def _weightless(incident: StoredIncident) -> StoredIncident:
+    if incident.state in CLOSED:  # what its statements said of it is gone with them
+        incident = replace(incident, content_index=incident.reported_index, relief=0)
     return StoredIncident(
         incident.id,
         incident.platform,

@@ -240,6 +240,18 @@ class UnknownPolicy(NotFound):
     code = "unknown-policy"
 
 
+class ContentErased(LedgerError):
+    """What would have to be shown was destroyed, and an entry of the log says so."""
+
+    code = "content-erased"
+
+
+class UnknownTile(NotFound):
+    """No published checkpoint has this tile."""
+
+    code = "unknown-tile"
+
+
 class InputsErased(LedgerError):
     """What an answer was derived from has been erased since."""
 
@@ -282,6 +294,17 @@ class PlatformEnrolled(Conflict):
     code = "platform-enrolled"
 
 
+class SizeConflict(Conflict):
+    """A witness cosigned another size of the log, or another root; `size` is its own."""
+
+    code = "size-conflict"
+
+    def __init__(self, detail: str, *, size: int = 0, faults: tuple[Fault, ...] = ()) -> None:
+        """Keep the size that the witness cosigned last."""
+        super().__init__(detail, faults=faults)
+        self.size = size
+
+
 class NotOffered(LedgerError):
     """The ledger's jurisdiction profile doesn't let it answer this."""
 
@@ -307,6 +330,12 @@ class InvalidNote(LedgerError):
     """A signed note or checkpoint is malformed, unsigned by a known key or forged."""
 
     code = "invalid-note"
+
+
+class QuorumMissing(InvalidNote):
+    """Too few witnesses cosigned a checkpoint."""
+
+    code = "quorum-missing"
 
 
 class InvalidReceipt(LedgerError):

@@ -5,38 +5,54 @@ What an audit finds has an index and a code. Nothing is derived here and nothing
 
 from __future__ import annotations
 
+import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from ledger.deriving import open_event
 from ledger.errors import LedgerCorrupt, LedgerError
-from ledger.identity.token import EVENT_AGE_MAX, check_age, verify_event_token
+from ledger.identity.token import EVENT_AGE_MAX, check_age, payload_of, verify_event_token
 from ledger.incident.incident import IncidentReport
+from ledger.incident.lifecycle import DESTROYING, LASTING
 from ledger.incident.statement import (
-    Change,
+    Correction,
+    Following,
     Forgery,
     LedgerStatement,
     Statement,
-    Withdrawal,
     parse_event,
     parse_ledger_statement,
 )
-from ledger.judging import op_of
+from ledger.judging import name_reported, op_of
 from ledger.ledger import check_minted
 from ledger.log.checkpoint import open_checkpoint
-from ledger.log.leaf import Op, parse_leaf
+from ledger.log.leaf import NO_REF, EntryReason, Op, parse_leaf
 from ledger.log.merkle import EMPTY_ROOT, extend_frontier, frontier_root, leaf_hash
-from ledger.rights.notice import activates_at
+from ledger.rights.notice import activates_at, conduct_day
 from ledger.store import entries, ledgers, platforms
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ledger.identity.key import PlatformKey
     from ledger.identity.platform import Platform
     from ledger.ledger import Ledger
+    from ledger.log.leaf import Leaf
     from ledger.store.engine import Connection
     from ledger.store.entries import LogState, StoredEvent
 
-Audited: TypeAlias = Statement | LedgerStatement
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The entry of a statement whose content another entry, `by` index, says was destroyed."""
+
+    leaf: Leaf
+    by: int
+
+
+Audited: TypeAlias = Statement | LedgerStatement | Gone
+_IDLE = (EntryReason.NO_EFFECT, EntryReason.FIRST_OF_TWO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +66,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What is stored, read in one transaction. `events` are in log order, pending ones last."""
+    """What is stored, read in one transaction. `events` are in log order, pending ones last.
+
+    *Shape*: `incidents` by the index of the report that each begins with.
+    """
 
     state: LogState
     rows: dict[int, tuple[bytes, bytes]]
@@ -60,6 +79,8 @@ class Snapshot:
     keys: dict[str, PlatformKey]
     platforms: dict[int, Platform]
     policies: dict[int, str]
+    gone: dict[int, Gone]
+    incidents: dict[int | None, str]
 
 
 def read_snapshot(connection: Connection) -> Snapshot:
@@ -67,18 +88,43 @@ def read_snapshot(connection: Connection) -> Snapshot:
     pending = entries.count_pending(connection)
     events = [*entries.select_sequenced(connection), *entries.select_pending(connection, pending)]
     members = platforms.select_platforms(connection)
+    reports = [one for one in events if one.op == Op.INCIDENT_CONFIRMED]
+    rows = {index: (entry, hashed) for index, entry, hashed in entries.stream_entries(connection)}
     return Snapshot(
         state=entries.read_state(connection),
-        rows={
-            index: (entry, hashed) for index, entry, hashed in entries.stream_entries(connection)
-        },
+        rows=rows,
         events=events,
         reports={(one.platform, one.jti): one for one in events if one.op in _FIRST},
         checkpoints=list(entries.stream_checkpoints(connection)),
         keys={k.kid: k for one in members for k in platforms.select_keys(connection, one.id)},
         platforms={one.id: one for one in members},
         policies=ledgers.select_policies(connection),
+        gone=find_gone({index: entry for index, (entry, _) in rows.items()}),
+        incidents={one.entry_index: one.incident for one in reports},
     )
+
+
+def find_gone(rows: Mapping[int, bytes]) -> dict[int, Gone]:
+    """Find the entries whose content was destroyed, by the entries alone.
+
+    *Shape*: entries by index; those that can't be parsed say nothing.
+    """
+    leaves: dict[int, Leaf] = {}
+    for index, entry in rows.items():
+        with suppress(LedgerError):
+            leaves[index] = parse_leaf(entry)
+    by: dict[int, int] = {}
+    for index, leaf in leaves.items():
+        if leaf.op in DESTROYING and leaf.reason not in _IDLE and leaf.ref != NO_REF:
+            by.setdefault(leaf.ref, index)
+    about = {
+        index: index if leaf.op is Op.INCIDENT_CONFIRMED else leaf.ref
+        for index, leaf in leaves.items()
+        if leaf.op not in LASTING
+    }
+    return {
+        index: Gone(leaves[index], by[report]) for index, report in about.items() if report in by
+    }
 
 
 def examine_rows(snapshot: Snapshot) -> list[Finding]:
@@ -119,14 +165,18 @@ def examine_rows(snapshot: Snapshot) -> list[Finding]:
 
 
 def examine_checkpoints(ledger: Ledger, snapshot: Snapshot) -> list[Finding]:
-    """Check that every published checkpoint opens and names the root of its size."""
+    """Check that every signed checkpoint opens and names the root of its size.
+
+    Of cosignatures those are checked whose witnesses are known now.
+    """
     findings = []
+    known = (ledger.verifier, *(ledger.witnesses.verifiers if ledger.witnesses else ()))
     frontier = b""
     size = 0
     hashes = [leaf_hash(entry) for entry, _ in snapshot.rows.values()]
     for published, note in snapshot.checkpoints:
         try:
-            checkpoint = open_checkpoint(note, (ledger.verifier,))
+            checkpoint = open_checkpoint(note, known)
         except LedgerError:
             findings.append(
                 Finding(published - 1, "checkpoint-forged", "A checkpoint doesn't open.")
@@ -149,6 +199,12 @@ def open_statement(ledger: Ledger, event: StoredEvent, snapshot: Snapshot) -> Au
     member = snapshot.platforms.get(event.platform)
     if key is None or member is None or key.platform != event.platform:
         return Finding(index, "key-missing", "The key of its statement isn't archived.")
+    gone = snapshot.gone.get(index) if index is not None else None
+    if gone is not None and event.sealed is None:
+        return gone
+    if gone is not None:
+        detail = f"The entry at {gone.by} says that its content was destroyed, and it is there."
+        return Finding(index, "content-kept", detail)
     try:
         token = open_event(ledger, event)
     except LedgerCorrupt:
@@ -173,6 +229,9 @@ def open_statement(ledger: Ledger, event: StoredEvent, snapshot: Snapshot) -> Au
 _FIRST = frozenset({Op.INCIDENT_CONFIRMED, Op.EVIDENCE_SEEN})  # that others name
 _OWN_OPS = {
     "incident-activated": Op.ACTIVATED,
+    "incident-erased": Op.ERASED,
+    "incident-expired": Op.EXPIRED,
+    "incident-expunged": Op.EXPUNGED,
     "policy-published": Op.POLICY_PUBLISHED,
     "platform-changed": Op.PLATFORM_CHANGED,
 }
@@ -182,7 +241,8 @@ def examine_filing(
     ledger: Ledger, event: StoredEvent, statement: Audited, snapshot: Snapshot
 ) -> list[Finding]:
     """Check that the row of a statement says what the statement says."""
-    row = (event.op, event.jti, event.txn, event.incident, event.response_until, event.active_from)
+    names = (event.op, event.jti, event.txn, event.incident)
+    row = (*names, event.response_until, event.active_from, event.conduct_day)
     try:
         sound = row == _file_anew(ledger, event, statement, snapshot)
     except LedgerCorrupt:
@@ -202,26 +262,66 @@ def _file_anew(
             raise LedgerCorrupt("The report is of another jurisdiction.")
         until = statement.notice.response_until if statement.notice else None
         active_from = activates_at(statement, ledger.jurisdiction, received_at=at) or at
-        op = Op.INCIDENT_CONFIRMED
-        return op, statement.jti, statement.txn, event.incident, until, active_from
+        op, day = (
+            Op.INCIDENT_CONFIRMED,
+            conduct_day(statement.conduct_ended_at, ledger.jurisdiction),
+        )
+        return op, statement.jti, statement.txn, event.incident, until, active_from, day
+    if isinstance(statement, Gone):
+        return _file_gone(event, statement, snapshot)
     if not isinstance(statement, LedgerStatement):
-        incident = ""
+        incident, ended = "", None
         if isinstance(statement, Forgery):
             check_minted(event.incident, at)
             incident = event.incident
-        elif isinstance(statement, Withdrawal):
-            incident = _find_incident(snapshot, event, event.platform, statement.evidence_jti)
-        elif isinstance(statement, Change):
-            incident = _find_incident(snapshot, event, event.platform, statement.incident_jti)
-        return op_of(statement), statement.jti, None, incident, None, None
+        elif isinstance(statement, Following):
+            named = name_reported(statement)
+            incident = _find_incident(snapshot, event, event.platform, named)
+        if isinstance(statement, Correction):
+            ended = conduct_day(statement.report.conduct_ended_at, ledger.jurisdiction)
+        return op_of(statement), statement.jti, None, incident, None, None, ended
     check_minted(statement.jti, at)
     incident = statement.subject
-    if statement.name == "incident-activated":
+    if statement.name.startswith("incident-"):
         issuer, jti = (statement.members.get(f"incident_{name}") for name in ("iss", "jti"))
         member = next((one.id for one in snapshot.platforms.values() if one.uri == issuer), None)
         if _find_incident(snapshot, event, member, jti) != incident:
             raise LedgerCorrupt("The statement names another report than its incident's.")
-    return _OWN_OPS.get(statement.name), statement.jti, None, incident, None, None
+    if "confirms" in statement.members:
+        _check_confirmed(ledger, event, statement, snapshot)
+    return _OWN_OPS.get(statement.name), statement.jti, None, incident, None, None, None
+
+
+def _file_gone(event: StoredEvent, gone: Gone, snapshot: Snapshot) -> tuple[object, ...]:
+    """Give the row of a destroyed statement, as far as entries tell. *Raises*: LedgerCorrupt.
+
+    The incident is the one that the entry's report is filed under; the dates are gone too.
+    """
+    is_report = gone.leaf.op is Op.INCIDENT_CONFIRMED
+    about = event.entry_index if is_report else gone.leaf.ref
+    incident = snapshot.incidents.get(about)
+    if incident is None:
+        raise LedgerCorrupt("The entry is about no report.")
+    if is_report:
+        check_minted(event.incident, event.received_at)
+    txn = event.txn if is_report else None
+    return gone.leaf.op, event.jti, txn, incident, None, None, None
+
+
+def _check_confirmed(
+    ledger: Ledger, event: StoredEvent, second: LedgerStatement, snapshot: Snapshot
+) -> None:
+    """Check that a second person confirms the first's statement. *Raises*: LedgerCorrupt."""
+    for one in snapshot.events:
+        same = (one.platform, one.op, one.incident) == (event.platform, event.op, event.incident)
+        if not same or one.id >= event.id:
+            continue
+        token = open_event(ledger, one)
+        if hashlib.sha256(token).hexdigest() == second.members["confirms"]:
+            said = parse_ledger_statement(payload_of(token)).members
+            if said.get("person") != second.members.get("person") and "confirms" not in said:
+                return
+    raise LedgerCorrupt("The statement confirms no earlier one of another person.")
 
 
 def _find_incident(

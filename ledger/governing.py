@@ -17,7 +17,7 @@ from ledger.errors import InputsErased, InvalidInput, UnknownPolicy
 from ledger.graph.posting import day_number
 from ledger.ledger import learn_policies
 from ledger.log.leaf import Op
-from ledger.reproducing import reproduce_neighbourhood
+from ledger.reproducing import check_inputs, reproduce_neighbourhood
 from ledger.risk.advice import GRANTED, Purpose, advise
 from ledger.risk.policy import check_successor, parse_policy
 from ledger.risk.score import score_on_day
@@ -160,6 +160,7 @@ def backtest_policies(
         for done, one in enumerate(past, 1):
             platform = platforms.read_member(connection, one.stored.platform)
             try:
+                check_inputs(ledger, connection, one.stored)
                 said = [
                     _say(ledger, connection, platform, one.stored, policies) for policies in always
                 ]

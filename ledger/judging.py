@@ -20,6 +20,7 @@ from ledger.identity.identifier import check_epoch
 from ledger.incident.lifecycle import next_state
 from ledger.incident.proof_standard import judge_proof, judge_report
 from ledger.incident.statement import (
+    Acknowledgement,
     Correction,
     Forgery,
     Marking,
@@ -33,23 +34,25 @@ from ledger.log.leaf import Op
 from ledger.rights.notice import activates_at, check_filing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
     from datetime import datetime
 
     from ledger.identity.platform import Caller, Platform
     from ledger.incident.incident import IncidentReport
-    from ledger.incident.statement import Change
+    from ledger.incident.statement import Change, Following
     from ledger.ledger import Ledger
     from ledger.store.entries import StoredEvent
     from ledger.store.incidents import StoredIncident
 
 
-def op_of(statement: Change | Unlinking | Recycling | Marking | Forgery | Withdrawal) -> Op:
+def op_of(statement: Following | Unlinking | Recycling | Marking | Forgery) -> Op:
     """Give what a statement that isn't a report does."""
     if isinstance(statement, Forgery):
         return Op.EVIDENCE_SEEN
     if isinstance(statement, Withdrawal):
         return Op.EVIDENCE_WITHDRAWN
+    if isinstance(statement, Acknowledgement):
+        return Op.ERASURE_ACKNOWLEDGED
     if isinstance(statement, Correction):
         return Op.CORRECTED
     if isinstance(statement, Restitution):
@@ -103,7 +106,8 @@ def judge_change(
     """
     op = op_of(change)
     ops = [Op(event.op) for event in history]
-    if Op.RETRACTED in ops or (known is not None and next_state(known.state, op) is None):
+    is_closed = Op.RETRACTED in ops or history[0].sealed is None
+    if is_closed or (known is not None and next_state(known.state, op) is None):
         raise IncidentClosed("The incident was closed already.")
     report = read_report(ledger, history[0])
     if change.txn != report.txn or change.account != report.account:
@@ -116,14 +120,14 @@ def judge_change(
             raise EventRefused("The window to respond to the correction's notice is still open.")
 
 
-def name_reported(statement: Change | Withdrawal) -> str:
+def name_reported(statement: Following) -> str:
     """Give the jti of the report that a later statement is about."""
     if isinstance(statement, Withdrawal):
         return statement.evidence_jti
     return statement.incident_jti
 
 
-def check_reported(statement: Change | Withdrawal, found: StoredEvent | None) -> StoredEvent:
+def check_reported(statement: Following, found: StoredEvent | None) -> StoredEvent:
     """Check that a later statement names a report of its kind, of the same platform.
 
     *Raises*: IncidentNotReported, EvidenceNotReported.
@@ -136,17 +140,22 @@ def check_reported(statement: Change | Withdrawal, found: StoredEvent | None) ->
     return found
 
 
-def judge_later(
+def judge_following(
     ledger: Ledger,
-    statement: Change | Withdrawal,
+    statement: Following,
     platform: Platform,
     history: list[StoredEvent],
     known: StoredIncident | None,
     received_at: datetime,
 ) -> None:
-    """Refuse a change or a withdrawal that breaks a rule. *Raises*: as those that judge them."""
+    """Refuse a statement about an earlier one that breaks a rule.
+
+    *Raises*: as those that judge its kind.
+    """
     if isinstance(statement, Withdrawal):
         judge_withdrawal(ledger, statement, history)
+    elif isinstance(statement, Acknowledgement):
+        _judge_acknowledgement(statement, history, known)
     else:
         judge_change(ledger, statement, platform, history, known, received_at)
 
@@ -173,14 +182,30 @@ def judge_withdrawal(ledger: Ledger, statement: Withdrawal, history: list[Stored
         raise IncidentClosed("The evidence was withdrawn already.")
 
 
+def _judge_acknowledgement(
+    said: Acknowledgement, history: list[StoredEvent], known: StoredIncident | None
+) -> None:
+    """Refuse an acknowledgement of what wasn't erased, or was acknowledged already.
+
+    *Raises*: EventRefused.
+    """
+    if known is None or next_state(known.state, Op.ERASURE_ACKNOWLEDGED) is None:
+        raise EventRefused("The report wasn't erased.")
+    if said.txn != history[0].txn:
+        raise EventRefused("The statement names another case than the report.")
+    if any(event.op == Op.ERASURE_ACKNOWLEDGED for event in history):
+        raise EventRefused("The erasure was acknowledged already.")
+
+
 def judge_link(
     ledger: Ledger,
     statement: Unlinking | Recycling | Marking,
-    reports: Mapping[str, StoredEvent | None],
+    histories: Sequence[list[StoredEvent]],
 ) -> None:
     """Refuse a statement about links that breaks a rule.
 
-    *Shape*: `reports` are the issuer's own statements that a marker names, by jti.
+    *Shape*: `histories` are all statements about each incident that a marker names; none of one
+    that isn't the issuer's own.
     *Raises*: InvalidIdentifier, IncidentNotReported, EventRefused.
     """
     if isinstance(statement, Recycling):
@@ -190,12 +215,15 @@ def judge_link(
         check_epoch(one, sandbox=ledger.sandbox)
     if isinstance(statement, Unlinking):
         return
-    if reports and statement.kind is not MarkerKind.TAKEOVER_VICTIM:
+    if histories and statement.kind is not MarkerKind.TAKEOVER_VICTIM:
         raise EventRefused("Only the marker of a takeover's victim names incidents.")
-    for stored in reports.values():
-        if stored is None or Op(stored.op) is not Op.INCIDENT_CONFIRMED:
+    for history in histories:
+        if not history:
             raise IncidentNotReported("The event names no incident of this platform.")
-        report = read_report(ledger, stored)
+        contents = [one for one in history if Op(one.op) in {Op.INCIDENT_CONFIRMED, Op.CORRECTED}]
+        if contents[-1].sealed is None:
+            raise IncidentClosed("The incident was closed already.")
+        report = read_report(ledger, contents[-1])
         if report.account != statement.account:
             raise EventRefused("The marker names an incident of another account.")
         if not statement.begins <= report.conduct_ended_at <= statement.until:

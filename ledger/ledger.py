@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from ledger.log.witness import WitnessPolicy
     from ledger.rights.jurisdiction import JurisdictionProfile
 
 KEY_BYTES = 32
@@ -65,6 +66,7 @@ class Ledger:
     signer: NoteSigner = field(repr=False)
     verifier: NoteVerifier = field(repr=False)
     log_jwk: Mapping[str, str] = field(repr=False)
+    witnesses: WitnessPolicy | None = None
 
     @property
     def issuer(self) -> str:
@@ -140,6 +142,7 @@ def assemble_ledger(
     *,
     origin: str,
     policies: Mapping[int, str],
+    witnesses: WitnessPolicy | None = None,
 ) -> Ledger:
     """Build the handle of a ledger from what was read of it. The highest policy is live."""
     parsed = {version: parse_policy(body) for version, body in policies.items()}
@@ -156,26 +159,34 @@ def assemble_ledger(
         signer=signer,
         verifier=parse_vkey(signer.vkey),
         log_jwk=_log_jwk(signer, keys.log_key),
+        witnesses=witnesses,
     )
 
 
 def open_ledger(
-    database_url: str, keys: LedgerKeys, profiles: Mapping[str, JurisdictionProfile]
+    database_url: str,
+    keys: LedgerKeys,
+    profiles: Mapping[str, JurisdictionProfile],
+    witnesses: WitnessPolicy | None = None,
 ) -> Ledger:
     """Open a ledger that exists.
 
+    *Shape*: with `witnesses` a checkpoint is published only once a quorum of them cosigned it.
     *Raises*: LedgerUnavailable where the database can't be reached or holds no ledger.
     """
     database = open_database(database_url)
     try:
-        return _read_ledger(database, keys, profiles)
+        return _read_ledger(database, keys, profiles, witnesses)
     except Exception:
         database.engine.dispose()
         raise
 
 
 def _read_ledger(
-    database: Database, keys: LedgerKeys, profiles: Mapping[str, JurisdictionProfile]
+    database: Database,
+    keys: LedgerKeys,
+    profiles: Mapping[str, JurisdictionProfile],
+    witnesses: WitnessPolicy | None,
 ) -> Ledger:
     with begin_read(database) as connection:
         stored = ledgers.find_ledger(connection) if ledgers.has_schema(connection) else None
@@ -193,6 +204,7 @@ def _read_ledger(
         profiles[stored.jurisdiction],
         origin=stored.origin,
         policies=policies,
+        witnesses=witnesses,
     )
 
 

@@ -16,8 +16,8 @@ from ledger.errors import (
     CaseReported,
     EventIdReused,
     InvalidKey,
+    LedgerCorrupt,
     PlatformSuspended,
-    UnknownIncident,
 )
 from ledger.identity.platform import PlatformState, require_scope
 from ledger.identity.token import (
@@ -32,11 +32,19 @@ from ledger.identity.token import (
     verify_event_token,
 )
 from ledger.incident.incident import IncidentReport
-from ledger.incident.statement import Change, Forgery, Marking, Withdrawal, parse_event
+from ledger.incident.lifecycle import CLOSED
+from ledger.incident.statement import (
+    Correction,
+    Following,
+    Forgery,
+    Marking,
+    Retraction,
+    parse_event,
+)
 from ledger.judging import (
     check_reported,
+    judge_following,
     judge_forgery,
-    judge_later,
     judge_link,
     judge_new_report,
     name_reported,
@@ -45,7 +53,7 @@ from ledger.judging import (
 )
 from ledger.ledger import mint_id
 from ledger.log.leaf import Op, commit
-from ledger.rights.notice import activates_at
+from ledger.rights.notice import activates_at, conduct_day
 from ledger.sequencing import (
     draft_event,
     draft_own_statement,
@@ -64,6 +72,8 @@ if TYPE_CHECKING:
     from ledger.identity.token import VerifiedToken
     from ledger.incident.statement import Statement
     from ledger.ledger import Ledger
+    from ledger.store.engine import Connection
+    from ledger.store.incidents import StoredIncident
 
 SEQUENCED_WITHIN_SECONDS = 60  # the promise in every acknowledgement
 
@@ -78,7 +88,11 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class IncidentView:
-    """One incident as its reporter may see it. `state` is "received" until it is sequenced."""
+    """One incident as its reporter may see it. `state` is "received" until it is sequenced.
+
+    *Shape*: the ledger's `acknowledgement` of the report is none once the report is erased; from
+    then on the reporter's own acknowledgement is due, until it deleted its copy and said so.
+    """
 
     id: str
     jti: str
@@ -87,7 +101,8 @@ class IncidentView:
     response_until: datetime | None
     active_from: datetime | None
     received_at: datetime
-    acknowledgement: str
+    acknowledgement: str | None
+    erasure_acknowledgement_due: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +130,7 @@ def accept_event(ledger: Ledger, token: bytes, received_at: datetime) -> Accepte
     with begin_write(ledger.database) as connection:
         earlier = entries.find_event(connection, platform.id, jti)
         if earlier is not None:
-            return _answer_repeat(ledger, earlier, verified.payload)
+            return _answer_repeat(ledger, connection, earlier, verified.payload)
         check_age(verified.claims, received_at=received_at, age_max=EVENT_AGE_MAX)
         statement = parse_event(verified.payload)
         said = _Said(kid, token, received_at)
@@ -127,7 +142,7 @@ def accept_event(ledger: Ledger, token: bytes, received_at: datetime) -> Accepte
             if is_reported and earlier is None:
                 raise CaseReported("This case was reported already.")
             drafts = _draft_report(ledger, statement, platform, said)
-        elif isinstance(statement, Change | Withdrawal):
+        elif isinstance(statement, Following):
             named = entries.find_event(connection, platform.id, name_reported(statement))
             reported = check_reported(statement, named)
             entries.lock_event(connection, reported.id)
@@ -136,7 +151,7 @@ def accept_event(ledger: Ledger, token: bytes, received_at: datetime) -> Accepte
             if earlier is None:
                 known = incidents.find_incident(connection, reported.incident)
                 history = entries.select_incident_events(connection, reported.incident)
-                judge_later(ledger, statement, platform, history, known, received_at)
+                judge_following(ledger, statement, platform, history, known, received_at)
             drafts = [_draft_event(ledger, statement, platform, reported.incident, said)]
         elif isinstance(statement, Forgery):
             judge_forgery(statement, received_at)
@@ -144,11 +159,13 @@ def accept_event(ledger: Ledger, token: bytes, received_at: datetime) -> Accepte
             drafts = [_draft_event(ledger, statement, platform, record, said)]
         else:
             jtis = statement.incident_jtis if isinstance(statement, Marking) else ()
-            reports = {one: entries.find_event(connection, platform.id, one) for one in jtis}
-            judge_link(ledger, statement, reports)
+            histories = [
+                entries.select_reported_events(connection, platform.id, one) for one in jtis
+            ]
+            judge_link(ledger, statement, histories)
             drafts = [_draft_event(ledger, statement, platform, "", said)]
         if earlier is not None:
-            return _answer_repeat(ledger, earlier, verified.payload)
+            return _answer_repeat(ledger, connection, earlier, verified.payload)
         for draft in drafts:
             entries.insert_event(connection, draft)
         if ledger.database.embedded:
@@ -178,9 +195,20 @@ def _verify(
     return platform, verified
 
 
-def _answer_repeat(ledger: Ledger, earlier: StoredEvent, payload: bytes) -> Accepted:
-    """Answer a statement again. *Raises*: EventIdReused where the earlier one is another."""
+def _answer_repeat(
+    ledger: Ledger, connection: Connection, earlier: StoredEvent, payload: bytes
+) -> Accepted:
+    """Answer a statement again. *Raises*: EventIdReused where the earlier one is another.
+
+    A retraction destroys its own content too: whose answer was lost is recognised by what is left,
+    that this retraction is of that report.
+    """
     if earlier.sealed is None:
+        said = parse_event(payload) if earlier.op == Op.RETRACTED else None
+        if isinstance(said, Retraction):
+            named = entries.find_event(connection, earlier.platform, said.incident_jti)
+            if named is not None and (named.incident, named.txn) == (earlier.incident, said.txn):
+                return Accepted(earlier.incident, repeated=True)
         raise EventIdReused("The jti names a statement that was erased.")
     if payload_of(open_event(ledger, earlier)) != payload:
         raise EventIdReused("The jti names a statement with another content.")
@@ -224,6 +252,7 @@ def _draft_event(
     active_from: datetime | None = None,
 ) -> StoredEvent:
     report = statement if isinstance(statement, IncidentReport) else None
+    stated = statement.report if isinstance(statement, Correction) else report
     op = Op.INCIDENT_CONFIRMED if isinstance(statement, IncidentReport) else op_of(statement)
     return draft_event(
         ledger,
@@ -241,6 +270,9 @@ def _draft_event(
             entry_index=None,
             sealed=None,
             salt=None,
+            conduct_day=conduct_day(stated.conduct_ended_at, ledger.jurisdiction)
+            if stated
+            else None,
         ),
         said.token,
     )
@@ -261,13 +293,19 @@ def describe_incident(ledger: Ledger, caller: Caller, incident_id: str) -> Incid
         response_until=report.response_until,
         active_from=report.active_from,
         received_at=report.received_at,
-        acknowledgement=_acknowledge(ledger, report),
+        acknowledgement=_acknowledge(ledger, report, known),
+        erasure_acknowledgement_due=known is not None
+        and known.state in CLOSED
+        and not any(event.op == Op.ERASURE_ACKNOWLEDGED for event in history),
     )
 
 
-def _acknowledge(ledger: Ledger, report: StoredEvent) -> str:
+def _acknowledge(ledger: Ledger, report: StoredEvent, known: StoredIncident | None) -> str | None:
+    """Acknowledge a report, or nothing once it is erased. *Raises*: LedgerCorrupt."""
+    if known is not None and known.state in CLOSED:
+        return None
     if report.salt is None:
-        raise UnknownIncident("The incident's content was erased.")
+        raise LedgerCorrupt("An event's salt is missing.")
     claims = {
         "iss": ledger.issuer,
         "jti": report.jti,

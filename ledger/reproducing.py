@@ -2,32 +2,105 @@
 
 The statements that bear on a question are sequenced by the very function that sequences, in an
 empty database in memory, and read by the very statement that answers take. What has been erased
-since can't be derived; whoever compares must say so.
+since can't be derived, and nothing is left that tells which answers rested on it: those that come
+out otherwise now did.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from ledger.errors import InputsErased
 from ledger.graph.link import split_claims
 from ledger.graph.neighbourhood import build_neighbourhood
+from ledger.graph.posting import day_number
+from ledger.ledger import learn_policies
 from ledger.log.merkle import EMPTY_ROOT
+from ledger.risk.advice import Purpose
+from ledger.risk.answer import answer_question
 from ledger.sequencing import sequence_pending
-from ledger.store import assessments, entries, overrides, scratch
+from ledger.store import assessments, entries, erasures, ledgers, overrides, platforms, scratch
 from ledger.store.engine import begin_write
 from ledger.store.entries import LogState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from ledger.graph.neighbourhood import Neighbourhood
     from ledger.identity.platform import Platform
     from ledger.ledger import Ledger
     from ledger.risk.policy import RiskPolicy
+    from ledger.risk.score import RiskScore
     from ledger.store.assessments import StoredAssessment
     from ledger.store.engine import Connection
+
+
+_NAMED_MAX = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """An answer computed again: what the recorded one says, and where the two differ.
+
+    *Shape*: `differing` are the members of the answer that aren't as recorded; `score` is exact,
+    for an auditor's eyes alone.
+    """
+
+    assessment_id: str
+    assessed_at: datetime
+    log_size: int
+    policy_version: int
+    answer: dict[str, Any]
+    score: RiskScore
+    differing: tuple[str, ...]
+
+
+def recompute_answer(ledger: Ledger, connection: Connection, stored: StoredAssessment) -> Replayed:
+    """Compute a recorded answer again.
+
+    *Raises*: InputsErased where it differs, and anything was changed or taken back since: then the
+    difference says nothing. It names what was erased since.
+    """
+    version = stored.policy_version
+    learn_policies(ledger, ledgers.select_policies(connection))
+    platform = platforms.read_member(connection, stored.platform)
+    neighbourhood = reproduce_neighbourhood(ledger, connection, platform, stored, ledger.policies)
+    day = day_number(stored.assessed_at.date())
+    years = ledger.jurisdiction.retention_years
+    purpose = Purpose(stored.purpose)
+    score, shown = answer_question(neighbourhood, ledger.policies[version], purpose, day, years)
+    recorded = json.loads(stored.answer)
+    again = json.loads(json.dumps(shown))
+    # What was seen depends on hashes that nobody keeps, and adds to no score.
+    again["evidence"]["seen_before"] = recorded["evidence"].get("seen_before")
+    differing = [name for name, value in again.items() if recorded.get(name) != value]
+    if score.score != stored.score:
+        differing.append("exact_score")
+    if differing and entries.count_overriding_since(connection, stored.log_size):
+        raise InputsErased(_name_erased(erasures.select_gone(connection, stored.log_size)))
+    return Replayed(
+        stored.id, stored.assessed_at, stored.log_size, version, recorded, score, tuple(differing)
+    )
+
+
+def check_inputs(ledger: Ledger, connection: Connection, stored: StoredAssessment) -> None:
+    """Check that nothing that a recorded answer was derived from was erased since.
+
+    *Raises*: InputsErased.
+    """
+    if erasures.select_gone(connection, stored.log_size):
+        recompute_answer(ledger, connection, stored)
+
+
+def _name_erased(reports: list[int]) -> str:
+    if not reports:
+        return "Some of what this answer may rest on was changed since."
+    named = ", ".join(str(index) for index in reports[:_NAMED_MAX])
+    more = f" and {len(reports) - _NAMED_MAX} more" if len(reports) > _NAMED_MAX else ""
+    return f"What this answer may rest on was erased since: of the reports at {named}{more}."
 
 
 def reproduce_neighbourhood(

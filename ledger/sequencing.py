@@ -5,37 +5,53 @@ from each in the same transaction. On SQLite it runs inside the accepting transa
 PostgreSQL in the worker. An audit runs the very same function on an empty database.
 
 What is true when: after the commit of a sequencing transaction the entries have their indexes
-for ever. If we die right before it, the statements are still accepted and pending. After the
-commit of a publishing transaction the checkpoint may be shown. If we die right before it, the
-next publication signs the same root again: Ed25519 is deterministic and the size is the key.
+for ever, and the content that they destroy is gone. If we die right before it, the statements are
+still accepted and pending. After the commit of a publishing transaction the checkpoint may be
+shown. If we die right before it, the next publication signs the same root again: Ed25519 is
+deterministic and the size is the key.
 """
 
 from __future__ import annotations
 
 import secrets
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ledger.deriving import Effect, derive_effect, event_context, open_event, waive
 from ledger.errors import LedgerCorrupt
 from ledger.identity.token import EVENT_TYPE, sign_token
+from ledger.incident.lifecycle import CLOSED
 from ledger.incident.statement import EVENT_PREFIX
 from ledger.ledger import Ledger, learn_policies, mint_id
 from ledger.log.checkpoint import Checkpoint, sign_checkpoint
 from ledger.log.leaf import Leaf, Op, commit, encode_leaf, tag_issuer
-from ledger.log.merkle import extend_frontier, frontier_root, leaf_hash
+from ledger.log.merkle import frontier_root, grow, leaf_hash
 from ledger.privacy.sealing import SealedToken, seal, unseal
-from ledger.store import entries, evidence, incidents, ledgers, overrides, platforms, postings
+from ledger.store import (
+    entries,
+    erasures,
+    evidence,
+    incidents,
+    ledgers,
+    overrides,
+    platforms,
+    postings,
+)
 from ledger.store.engine import begin_read, begin_write
 from ledger.store.entries import LogState, StoredEvent
+from ledger.store.waiting import announce_publication
+from ledger.tiling import read_edge, write_full_tiles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
     from ledger.store.engine import Connection
+    from ledger.store.incidents import StoredIncident
 
 BATCH_MAX = 500
+_NOTHING_ERASED: Mapping[int, Leaf] = MappingProxyType({})
 
 
 def tag_key_context(uri: str) -> bytes:
@@ -101,17 +117,24 @@ def draft_event(ledger: Ledger, event: StoredEvent, token: bytes) -> StoredEvent
     return replace(event, sealed=sealed, salt=secrets.token_bytes(32))
 
 
-def sequence_pending(ledger: Ledger, connection: Connection, limit: int = BATCH_MAX) -> int:  # noqa: C901, PLR0912, PLR0915 - flat: no frame stands between the one writer and its statements
+def sequence_pending(  # noqa: C901, PLR0912, PLR0915 - flat: no frame stands between the one writer and its statements
+    ledger: Ledger,
+    connection: Connection,
+    limit: int = BATCH_MAX,
+    erased: Mapping[int, Leaf] = _NOTHING_ERASED,
+) -> int:
     """Give pending statements their indexes and apply them; give how many there were.
 
-    Must run inside a writing transaction. *Raises*: LedgerUnavailable where another sequencer
-    was faster, LedgerCorrupt where what is stored can't be what was accepted.
+    Must run inside a writing transaction. *Shape*: `erased` are the entries, by index, of
+    statements that were erased, for whoever derives anew. *Raises*: LedgerUnavailable where
+    another sequencer was faster, LedgerCorrupt where what is stored can't be what was accepted.
     """
     state = entries.read_state(connection, lock=True)
     version = state.policy_version
     tag_keys: dict[int, bytes] = {}
     written = []
-    for index, stored in enumerate(entries.select_pending(connection, limit), state.size):
+    for index, pending in enumerate(entries.select_pending(connection, limit), state.size):
+        stored = replace(pending, entry_index=index, gone=erased.get(index))
         entries.assign_index(connection, stored.id, index)
         if stored.platform not in tag_keys:
             uri, sealed = platforms.select_tag_key(connection, stored.platform)
@@ -123,7 +146,7 @@ def sequence_pending(ledger: Ledger, connection: Connection, limit: int = BATCH_
         policy = ledger.policies[version] if version else ledger.policy
         known = incidents.find_incident(connection, stored.incident)
         content = entries.find_content(connection, stored, known.content_index if known else None)
-        effect = derive_effect(ledger, policy, stored, known, content, index)
+        effect = derive_effect(ledger, policy, stored, known, _recall(content, erased), index)
         marked = incidents.select_reported(connection, stored.platform, effect.waives)
         for one in (effect, *(waive(ledger, policy, waived, index) for waived in marked)):
             ids = postings.ensure_identifiers(connection, one.kinds)
@@ -158,19 +181,34 @@ def sequence_pending(ledger: Ledger, connection: Connection, limit: int = BATCH_
             if evidence.delete_pieces(connection, stored.incident):
                 evidence.insert_recalls(connection, stored, index)
             evidence.insert_pieces(connection, stored, index, effect.day, effect.pieces)
+        erasures.destroy_content(connection, _name_closed(effect.after or known))
         version = effect.policy_version or version
         entry = build_entry(ledger, stored, effect, tag_keys[stored.platform], version)
         written.append((index, entry, leaf_hash(entry)))
     if written:
         entries.insert_entries(connection, written)
-        advanced = extend_state(state, [hashed for _, _, hashed in written], version)
+        advanced = extend_log(connection, state, [hashed for _, _, hashed in written], version)
         entries.advance_state(connection, state, advanced)
     return len(written)
 
 
-def extend_state(state: LogState, leaf_hashes: list[bytes], policy_version: int) -> LogState:
-    """Give the log's state after some more leaves."""
-    frontier = extend_frontier(state.size, state.frontier, leaf_hashes)
+def _recall(event: StoredEvent | None, erased: Mapping[int, Leaf]) -> StoredEvent | None:
+    """Give a statement with the entry that it had, where it was erased since."""
+    if event is None or event.entry_index is None:
+        return event
+    return replace(event, gone=erased.get(event.entry_index))
+
+
+def _name_closed(known: StoredIncident | None) -> str | None:
+    return known.id if known is not None and known.state in CLOSED else None
+
+
+def extend_log(
+    connection: Connection, state: LogState, leaf_hashes: list[bytes], policy_version: int
+) -> LogState:
+    """Write the tiles that some more leaves fill, and give the log's state after them."""
+    frontier, rows = grow(state.size, state.frontier, leaf_hashes)
+    write_full_tiles(connection, state.size, rows)
     size = state.size + len(leaf_hashes)
     return LogState(size, frontier_root(size, frontier), frontier, policy_version)
 
@@ -179,35 +217,57 @@ def build_entry(
     ledger: Ledger, stored: StoredEvent, effect: Effect, tag_key: bytes, policy_version: int
 ) -> bytes:
     """Build the exact bytes of an entry (docs/format.md, leaf v1)."""
-    if stored.salt is None:
+    if stored.gone is not None:  # nothing opens its commitment and tag: they stay as they are
+        commitment, tag = stored.gone.commitment, stored.gone.issuer_tag
+    elif stored.salt is None:
         raise LedgerCorrupt("An event's salt is missing.")
-    commitment = commit(stored.salt, open_event(ledger, stored))
+    else:
+        commitment = commit(stored.salt, open_event(ledger, stored))
+        tag = tag_issuer(tag_key, commitment)
     leaf = Leaf(
         op=Op(stored.op),
         reason=effect.reason,
         policy_version=policy_version,
         ref=effect.ref,
-        issuer_tag=tag_issuer(tag_key, commitment),
+        issuer_tag=tag,
         commitment=commitment,
     )
     return encode_leaf(leaf)
 
 
+def check_root(connection: Connection, state: LogState) -> None:
+    """Derive the root again, from the frontier and from tiles and leaf hashes, before it is signed.
+
+    *Raises*: LedgerCorrupt where the three aren't one.
+    """
+    if frontier_root(state.size, state.frontier) != state.root:
+        raise LedgerCorrupt("The stored root isn't the root of the frontier.")
+    if b"".join(read_edge(connection, state.size).peaks) != state.frontier:
+        raise LedgerCorrupt("The stored frontier isn't that of the tiles.")
+
+
 def publish_checkpoint(ledger: Ledger, at: datetime) -> int:
     """Sign and publish the log's present size unless it is published; give that size.
 
-    *Raises*: LedgerCorrupt where the stored root isn't the frontier's.
+    Where witnesses are to be heard first nothing happens here: `ledger/publishing.py` does both.
+    *Raises*: LedgerCorrupt where the stored root isn't that of the frontier and of the tiles.
     """
+    if ledger.witnesses is not None:
+        return 0
     with begin_write(ledger.database) as connection:
         state = entries.read_state(connection, lock=True)
         if entries.find_checkpoint(connection, at_least=state.size) is not None:
             return state.size
-        if frontier_root(state.size, state.frontier) != state.root:
-            raise LedgerCorrupt("The stored root isn't the root of the frontier.")
-        checkpoint = Checkpoint(ledger.origin, state.size, state.root)
-        note = sign_checkpoint(checkpoint, ledger.signer)
+        note = sign_state(ledger, connection, state)
         entries.insert_checkpoint(connection, state.size, note, at)
+        announce_publication(connection)
         return state.size
+
+
+def sign_state(ledger: Ledger, connection: Connection, state: LogState) -> str:
+    """Sign the checkpoint of the log's state, its root derived again. *Raises*: LedgerCorrupt."""
+    check_root(connection, state)
+    return sign_checkpoint(Checkpoint(ledger.origin, state.size, state.root), ledger.signer)
 
 
 def sequence(ledger: Ledger, at: datetime) -> int:

@@ -17,7 +17,9 @@ DEPTH_MAX = 16
 BYTES_MAX = 65_536
 # An unclosed string reaches to the end: nothing is ever scanned twice.
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
-_BRACKETS = re.compile(rb"[\[\]{}]")
+_AS_ARRAYS = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(range(256)).translate(None, b"[]{}")
+_OPENING = ord("[")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -49,9 +51,15 @@ def parse_json(raw: bytes, *, depth_max: int = DEPTH_MAX, bytes_max: int = BYTES
 def _check_depth(raw: bytes, depth_max: int) -> None:
     if raw.count(b"[") + raw.count(b"{") <= depth_max:
         return  # as in most texts: it can't nest deeper than it opens
+    outside = _STRINGS.sub(b"", raw) if b"\\" in raw else b"".join(raw.split(b'"')[::2])
+    brackets = left = outside.translate(_AS_ARRAYS, _NO_BRACKETS)
+    for _ in range(depth_max):  # each round takes the innermost level away
+        left = left.replace(b"[]", b"")
+        if not left:
+            return
     depth = 0
-    for bracket in _BRACKETS.findall(_STRINGS.sub(b"", raw)):
-        depth += 1 if bracket in b"[{" else -1
+    for bracket in brackets:  # too deep, or unbalanced, which is for the parser to say
+        depth += 1 if bracket == _OPENING else -1
         if depth > depth_max:
             raise NestingTooDeep("The JSON text nests deeper than the limit.")
 

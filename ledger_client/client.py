@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
-from ledger.errors import InvalidInput, LedgerError
+from ledger.errors import Fault, InvalidInput, LedgerError
 from ledger.identity.token import ASSERTION_TYPE, EVENT_TYPE, payload_of, sign_token
+from ledger.incident.lifecycle import CLOSED
 from ledger.incident.rendering import render_event
 from ledger.incident.statement import (
     Forgery,
@@ -33,15 +34,18 @@ from ledger_client.question import render_question, select_hashes
 from ledger_client.receipt import Standing, issuer_of, verify_acknowledgement, verify_standing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from ledger.incident.statement import Statement
+    from ledger.log.witness import WitnessPolicy
+    from ledger_client.journal import Journal
     from ledger_client.question import Question
 
 _ASSERTION_KIND = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _ASSERTION_SECONDS = 60
 _RENEWED_BEFORE = timedelta(seconds=30)
+_PATIENCE = "wait=5"
 _TRIES = 4
 _WAIT_SECONDS_MAX = 5.0
 _DAY = 86_400
@@ -69,11 +73,13 @@ class Client:
     """A member's client. Use it as a context manager, or call `close`.
 
     *Shape*: `url` is where the ledger is reached, `vkey` its log's verifier key, `platform` the
-    member's name as it was enrolled, `key` its private JWK. `transport` is httpx's.
+    member's name as it was enrolled, `key` its private JWK. `transport` is httpx's. With
+    `witnesses` a receipt is refused unless a quorum of them cosigned its checkpoint. What is sent
+    and proved is noted in the `journal`, for `bcl log monitor`.
     *Raises*: InvalidInput where the url isn't one, InvalidNote for a bad vkey.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a connection is made of
         self,
         url: str,
         *,
@@ -81,8 +87,12 @@ class Client:
         platform: str,
         key: Mapping[str, str],
         transport: httpx.BaseTransport | None = None,
+        witnesses: WitnessPolicy | None = None,
+        journal: Journal | None = None,
     ) -> None:
+        self._journal = journal
         self._vkey = vkey
+        self._witnesses = witnesses
         self._issuer = issuer_of(vkey)
         self._platform = platform
         self._key = key
@@ -125,9 +135,20 @@ class Client:
     def send_event(self, token: str) -> Sent:
         """Send an event token (RFC 8935), again where no answer came. *Raises*: as `report`."""
         headers = {"Content-Type": "application/secevent+jwt", "Accept": "application/json"}
-        answer = _check(
-            self._repeat(lambda: self._send("POST", "/v1/events", content=token, headers=headers))
-        )
+        if self._journal is not None:
+            self._journal.note_sent(token)
+        try:
+            answer = _check(
+                self._repeat(
+                    lambda: self._send("POST", "/v1/events", content=token, headers=headers)
+                )
+            )
+        except Refused:
+            if self._journal is not None:
+                self._journal.note_refused(token)
+            raise
+        if self._journal is not None:
+            self._journal.note_accepted(token)
         named = _LOCATION.fullmatch(answer.headers.get("Location", ""))
         if named is None and ("Location" in answer.headers or not _is_about_links(token)):
             raise InvalidAnswer("The ledger accepted the statement, but named no incident.")
@@ -213,13 +234,14 @@ class Client:
     # --- What stands in the log -------------------------------------------------------------
 
     def fetch_incident(self, incident_id: str) -> dict[str, Any]:
-        """Fetch how an incident of one's own stands, its acknowledgement verified.
+        """Fetch how an incident of one's own stands, its acknowledgement verified if it has one.
 
         *Raises*: as `assess`, and InvalidToken where the ledger's signature fails.
         """
         found = _object_of(self._authorized("GET", f"/v1/incidents/{incident_id}"))
-        promised, jti = _text_of(found, "acknowledgement"), _text_of(found, "jti")
-        verify_acknowledgement(promised, self._vkey, jti=jti)
+        jti = _text_of(found, "jti")
+        if found.get("state") not in CLOSED:  # there is none of what was erased
+            verify_acknowledgement(_text_of(found, "acknowledgement"), self._vkey, jti=jti)
         return found
 
     def fetch_status(self, incident_id: str) -> str:
@@ -232,16 +254,25 @@ class Client:
 
         *Raises*: as `assess`.
         """
-        return self._authorized("GET", f"/v1/incidents/{incident_id}/receipt").text
+        path = f"/v1/incidents/{incident_id}/receipt"
+        return self._authorized("GET", path, headers={"Prefer": _PATIENCE}).text
 
     def verify_receipt(self, receipt: str, sent: Sent, *, status: str | None = None) -> Standing:
         """Verify offline that a receipt is for a sent statement.
 
         *Raises*: as `receipt.verify_standing`.
         """
-        return verify_standing(
-            receipt, self._vkey, event=sent.token.encode(), status=status, now=clock.now()
+        standing = verify_standing(
+            receipt,
+            self._vkey,
+            event=sent.token.encode(),
+            status=status,
+            now=clock.now(),
+            witnesses=self._witnesses,
         )
+        if self._journal is not None:
+            self._journal.note_receipt(sent.token, standing.receipt)
+        return standing
 
     # --- The exchange -----------------------------------------------------------------------
 
@@ -348,10 +379,21 @@ def _check(answer: httpx.Response) -> httpx.Response:
     except InvalidAnswer:
         told = {}
     code = str(told.get("type") or told.get("err") or told.get("error") or "no-code")
+    if code == "about:blank":  # RFC 9457 §4.2.1: no more than the status says
+        code = f"{answer.status_code} {told.get('title')}"
+        told.setdefault("detail", f"no reason given; report {told.get('instance')}")
     detail = told.get("detail") or told.get("description") or told.get("error_description")
+    code = code.removeprefix("urn:bcl:problem:")
     raise Refused(
-        answer.status_code, code.removeprefix("urn:bcl:problem:"), str(detail or "no reason given")
+        answer.status_code, code, str(detail or "no reason given"), tuple(_faults_of(told))
     )
+
+
+def _faults_of(told: Mapping[str, object]) -> Iterator[Fault]:
+    listed = told.get("errors")
+    for one in listed if isinstance(listed, list) else ():
+        if isinstance(one, dict):
+            yield Fault(*(str(one.get(name)) for name in ("pointer", "code", "detail")))
 
 
 def _object_of(answer: httpx.Response) -> dict[str, Any]:

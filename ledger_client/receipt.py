@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ledger.log.receipt import VerifiedReceipt
+    from ledger.log.witness import WitnessPolicy
 
 HISTORIC = "historic"
 STATUS_FRESH_FOR = timedelta(hours=24)
@@ -54,14 +55,21 @@ def _log_jwk(vkey: str) -> dict[str, str]:
 
 
 def verify_standing(
-    receipt: str, vkey: str, *, event: bytes | None, status: str | None, now: datetime
+    receipt: str,
+    vkey: str,
+    *,
+    event: bytes | None,
+    status: str | None,
+    now: datetime,
+    witnesses: WitnessPolicy | None = None,
 ) -> Standing:
     """Verify a receipt and, where there is one, the signed status that goes with it.
 
     *Shape*: `event` is the compact JWS exactly as it was sent. *Raises*: InvalidReceipt,
-    InvalidNote, InvalidProof, InvalidEntry, InvalidToken for a bad status.
+    InvalidNote, QuorumMissing where too few of the `witnesses` cosigned, InvalidProof,
+    InvalidEntry, InvalidToken for a bad status.
     """
-    verified = verify_receipt(receipt, (parse_vkey(vkey),), token=event)
+    verified = verify_receipt(receipt, (parse_vkey(vkey),), token=event, witnesses=witnesses)
     if status is None:
         return Standing(verified, HISTORIC, None)
     claims = verify_ledger_statement(

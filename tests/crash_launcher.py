@@ -180,7 +180,8 @@ def run_child(
 
 
 def run_command(plan: Path, *arguments: str) -> None:
-    """Run a command of `bcl`."""
+    """Run a command of `bcl`; a server that it starts watches for the plan too."""
+    multiprocessing.set_start_method("fork", force=True)
     Fate(plan).watch()
     cli.main.main(arguments, prog_name="bcl")
 

@@ -102,6 +102,10 @@ class Stage:
         self.url = ""
         self._http = httpx.Client(verify=_NO_CERTIFICATES)
 
+    def set(self, **settings: str) -> None:
+        """Change settings of the processes that are started from now on."""
+        self._environment.update(settings)
+
     def start_server(self) -> None:
         """Start the server on a free port and wait until it is ready."""
         with socket.socket() as probe:

@@ -83,7 +83,7 @@ def live_through(ledger: Ledger, now: datetime) -> History:
     held = hold(b, now, until=until)
     step(lambda: b.retract(held, now))
     with begin_write(ledger.database) as connection:
-        _allow_everything(connection)
+        allow_everything(connection)
     return History(ledger, (a, b, c), now)
 
 
@@ -96,13 +96,15 @@ def override_links(shop: Simulator, now: datetime) -> list[Statement]:
     ]
 
 
-def _allow_everything(connection: Connection) -> None:
-    """Switch off what protects the entries inside the database."""
+def allow_everything(connection: Connection) -> None:
+    """Switch off what protects entries and tiles inside the database."""
     if connection.dialect.name == "sqlite":
         for verb in ("update", "delete", "replace"):
-            connection.execute(text(f"DROP TRIGGER log_entry_no_{verb}"))
+            for table in ("log_entry", "log_tile"):
+                connection.execute(text(f"DROP TRIGGER {table}_no_{verb}"))
     else:
-        connection.execute(text("ALTER TABLE log_entry DISABLE TRIGGER USER"))
+        for table in ("log_entry", "log_tile"):
+            connection.execute(text(f"ALTER TABLE {table} DISABLE TRIGGER USER"))
 
 
 @contextmanager

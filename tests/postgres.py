@@ -33,20 +33,21 @@ _FLEETING = ("-F", "-c", "full_page_writes=off")
 
 
 @contextmanager
-def run_postgres(*, durable: bool = False) -> Iterator[str]:
+def run_postgres(*, durable: bool = False, options: tuple[str, ...] = ()) -> Iterator[str]:
     """Run one server and give its address, to which a database name can be added.
 
-    *Shape*: `postgresql+psycopg://postgres@/{}?host=…`, to be formatted with the name.
+    *Shape*: `postgresql+psycopg://postgres@/{}?host=…`, to be formatted with the name. `options`
+    are further arguments of the server.
     """
     owner = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
     home = Path(tempfile.mkdtemp(prefix="bclpg", dir=_find_open_directory()))
     try:
         home.chmod(0o700)
         os.chown(home, owner.pw_uid, owner.pw_gid)
-        options: dict[str, Any] = {"cwd": home, "stdin": subprocess.DEVNULL}
-        options["env"] = {"PATH": os.defpath, "TMPDIR": str(home), "LC_ALL": "C", "TZ": "UTC"}
+        process: dict[str, Any] = {"cwd": home, "stdin": subprocess.DEVNULL}
+        process["env"] = {"PATH": os.defpath, "TMPDIR": str(home), "LC_ALL": "C", "TZ": "UTC"}
         if os.geteuid() == 0:
-            options |= {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
+            process |= {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
         programs = _find_programs(home)
         cluster = home / "cluster"
         subprocess.run(
@@ -66,7 +67,7 @@ def run_postgres(*, durable: bool = False) -> Iterator[str]:
             ],
             check=True,
             capture_output=True,
-            **options,
+            **process,
         )
         command: list[str | Path] = [
             programs / "postgres",
@@ -78,9 +79,10 @@ def run_postgres(*, durable: bool = False) -> Iterator[str]:
             "",
             *_OPTIONS,
             *(() if durable else _FLEETING),
+            *options,
         ]
         with (home / "log").open("wb") as log:
-            server = subprocess.Popen(command, stdout=log, stderr=log, **options)
+            server = subprocess.Popen(command, stdout=log, stderr=log, **process)
         try:
             _wait_until_up(server, home)
             yield f"postgresql+psycopg://postgres@/{{}}?host={home}"

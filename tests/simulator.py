@@ -32,6 +32,7 @@ from ledger.identity.token import ASSERTION_TYPE, EVENT_TYPE, sign_token
 from ledger.incident.incident import EvidenceItem, IncidentReport
 from ledger.incident.rendering import render_event
 from ledger.incident.statement import (
+    Acknowledgement,
     Correction,
     Forgery,
     Marking,
@@ -202,6 +203,11 @@ class Simulator:
         """State that an incident was made good just now."""
         said = (self.uri, self.next_id("evt"), reported.txn, at, at)
         return Restitution(*said, reported.account, reported.jti, at)
+
+    def acknowledgement(self, report: IncidentReport, at: datetime) -> Acknowledgement:
+        """State that its own copy of an erased report is gone."""
+        said = (self.uri, self.next_id("evt"), report.txn, at, at)
+        return Acknowledgement(*said, report.jti)
 
     def unlinking(self, buyer: str, other: AccountRef, at: datetime) -> Unlinking:
         """State that a buyer's account and another aren't one person's: both were there."""

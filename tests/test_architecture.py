@@ -30,6 +30,7 @@ JOSE = "Only identity/token.py knows the JOSE library"
 GRAPHS = "NetworkX stays out of the query's way"
 CLIENT = "The client stands on the pure modules alone"
 HTTP = "Only the API speaks HTTP"
+PICTURES = "Only the evidence package opens pictures"
 VENDORED = "A member can vendor the log package"
 
 
@@ -84,6 +85,8 @@ PLANTS = (
     Plant(CLIENT, "ledger_client.receipt", "ledger.utils"),
     Plant(HTTP, "ledger.authorizing", "flask"),
     Plant(HTTP, "cli.verifying", "werkzeug"),
+    Plant(PICTURES, "cli.evidence", "PIL"),
+    Plant(PICTURES, "ledger_client.client", "cv2"),
     Plant(VENDORED, "ledger.log.note", "httpx"),
 )
 

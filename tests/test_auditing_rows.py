@@ -305,24 +305,33 @@ def test_tail_that_was_cut_off_with_its_checkpoints_is_not_found(history: Histor
     """A log that was set back is sound in itself: its receipts and other copies contradict it."""
 
     def set_back(connection: Connection) -> None:
-        retraction = damage.SIZE - 1
-        hashes = entries.select_leaf_hashes(connection, retraction)
-        frontier = extend_frontier(0, b"", hashes)
-        connection.execute(delete(tables.event_content).where(content_of(retraction)))
-        connection.execute(delete(tables.event).where(at(retraction)))
-        connection.execute(delete(tables.log_entry).where(entry_at(retraction)))
-        connection.execute(
-            delete(tables.log_checkpoint).where(tables.log_checkpoint.c.size == damage.SIZE)
-        )
-        connection.execute(
-            update(tables.log_state).values(
-                size=retraction, root=frontier_root(retraction, frontier), frontier=frontier
-            )
-        )
-        connection.execute(
-            update(tables.incident)
-            .where(incident_at(retraction - 1))
-            .values(state="held", changed_index=retraction - 1)
-        )
+        _cut_off(connection, damage.SIZE - 2)  # a held report and its retraction
+        connection.execute(delete(tables.incident).where(incident_at(damage.SIZE - 2)))
 
     assert find(history, set_back) == ()
+
+
+def test_log_that_is_set_back_before_an_erasure_lacks_what_was_erased(history: History) -> None:
+    def set_back(connection: Connection) -> None:
+        _cut_off(connection, damage.SIZE - 1)
+        held = {"state": "held", "changed_index": damage.SIZE - 2}
+        connection.execute(update(tables.incident).where(incident_at(damage.SIZE - 2)).values(held))
+
+    assert named(find(history, set_back)) == {("content-unreadable", damage.SIZE - 2)}
+
+
+def _cut_off(connection: Connection, size: int) -> None:
+    """Set a log back to a size, as if what came later had never been."""
+    hashes = entries.select_leaf_hashes(connection, size)
+    frontier = extend_frontier(0, b"", hashes)
+    for index in range(size, damage.SIZE):
+        connection.execute(delete(tables.event_content).where(content_of(index)))
+        connection.execute(delete(tables.event).where(at(index)))
+        connection.execute(delete(tables.log_entry).where(entry_at(index)))
+    later = tables.log_checkpoint.c.size > size
+    connection.execute(delete(tables.log_checkpoint).where(later))
+    connection.execute(
+        update(tables.log_state).values(
+            size=size, root=frontier_root(size, frontier), frontier=frontier
+        )
+    )

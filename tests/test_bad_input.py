@@ -344,8 +344,12 @@ HEADERS = (
 def test_nothing_of_a_header_comes_back(client: FlaskClient, access: dict[str, str]) -> None:
     values = (f"Bearer {MARK}", f'"{MARK}"', f"é{MARK}\xa0" * 3_000)
     for one, header, value in product(OPERATIONS, HEADERS, values):
-        path = one.path.format(
-            incident_id=f"inc_{'0' * 32}", assessment_id=f"ra_{'0' * 32}", version=9
+        path = one.path.replace("{+", "{").format(
+            level="0",
+            tile="000",
+            incident_id=f"inc_{'0' * 32}",
+            assessment_id=f"ra_{'0' * 32}",
+            version=9,
         )
         media_type = one.body.media_type if one.body else None
         answer = client.open(
@@ -381,14 +385,19 @@ def test_id_of_another_form_is_not_found(client: FlaskClient, access: dict[str, 
 
 def leads_to(pattern: str, path: str) -> bool:
     """Tell whether a path may be meant by an operation's."""
-    return re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", pattern), path) is not None
+    shape = re.sub(r"\{\w+\}", "[^/]+", re.sub(r"\{\+\w+\}", ".+", pattern))
+    return re.fullmatch(shape, path) is not None
 
 
 def test_wrong_method_is_refused_with_those_that_there_are(client: FlaskClient) -> None:
     wrong = ("PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", MARK.upper())
     for one, method in product(OPERATIONS, wrong):
-        path = one.path.format(
-            incident_id=f"inc_{'0' * 32}", assessment_id=f"ra_{'0' * 32}", version=9
+        path = one.path.replace("{+", "{").format(
+            level="0",
+            tile="000",
+            incident_id=f"inc_{'0' * 32}",
+            assessment_id=f"ra_{'0' * 32}",
+            version=9,
         )
         answer = client.open(path, method=method)
         check_refusal(answer, 405, path)

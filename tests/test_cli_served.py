@@ -188,6 +188,9 @@ def test_statement_is_sent_as_claims_or_as_token_with_one_answer(sandbox: Sandbo
     changed = json.dumps(sandbox.claims | {"txn": "another case"}).encode()
     refused = sandbox.member("event", "send", "-", given=changed)
     assert (refused.exit_code, refused.stdout) == (1, "")
+    other = json.dumps(sandbox.claims | {"iss": "https://shop-b.example"}).encode()
+    unsent = sandbox.member("event", "send", "-", given=other, url=CLOSED)
+    assert (unsent.exit_code, unsent.stdout) == (2, "")
 
 
 def test_bad_claims_are_refused_unsent_and_not_echoed(sandbox: Sandbox) -> None:
@@ -223,7 +226,10 @@ def test_question_is_answered_in_json_or_for_a_person(sandbox: Sandbox, tmp_path
     refused = sandbox.member("risk", "assess", str(question))
     assert (refused.exit_code, refused.stdout) == (1, "")
     assert PRIVATE not in refused.stderr
-    question.write_text("{}")
+    assert "     /subject" in refused.stderr, "which member is wrong"
+    question.write_text("{")
+    broken = sandbox.member("risk", "assess", str(question), url=CLOSED)
+    assert (broken.exit_code, str(question) in broken.stderr) == (2, True)
     unreached = sandbox.member("token", "issue", url="http://127.0.0.1:x")
     assert unreached.exit_code == 2
 

@@ -99,6 +99,8 @@ def test_printed_commands_work_as_they_stand(folder: Path, output: str) -> None:
     )
     try:
         wait_until_ready(server)
+        refused = run(folder, "demo")
+        assert (refused.exit_code, "A server is at work" in refused.stderr) == (2, True)
         asked = subprocess.run(
             ["sh", "-c", curl],
             cwd=ROOT,
@@ -111,10 +113,19 @@ def test_printed_commands_work_as_they_stand(folder: Path, output: str) -> None:
         server.terminate()
         server.wait(10)
     answer = json.loads(asked.stdout)
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert shape_of(answer) == shape_of(json.loads(readme.split("```json\n")[1].split("```")[0]))
     assert (answer["basis"], answer["advice"]["action"]) == ("same_person", "require_return")
     assert answer["log"]["origin"] == "localhost/sandbox"
     assert asked.stderr == ""
     assert (folder / "demo" / "question.json").exists()
+
+
+def shape_of(value: object) -> object:
+    """Give a JSON value with everything but its members' names taken away."""
+    if isinstance(value, dict):
+        return {name: shape_of(member) for name, member in value.items()}
+    return [shape_of(one) for one in value] if isinstance(value, list) else None
 
 
 def wait_until_ready(server: subprocess.Popen[bytes]) -> None:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 import pytest
 from conftest import ORIGIN, ROOT
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from erasing import end_incidents, open_all
 from pydantic import BaseModel
 
 from ledger import authorizing, reporting, strict_json
-from ledger.deriving import open_event
 from ledger.enrolling import revoke_key, rotate_key, suspend_platform
 from ledger.errors import SchemaViolation
 from ledger.identity import identifier, token
@@ -26,11 +26,9 @@ from ledger.identity.platform import SCOPES
 from ledger.incident import incident, statement
 from ledger.incident.lifecycle import State
 from ledger.incident.schema import Claims, Confirmed, EventMembers
-from ledger.log import leaf, note, receipt
+from ledger.log import leaf, note, receipt, witness
 from ledger.log.checkpoint import Checkpoint, sign_checkpoint
 from ledger.log.merkle import leaf_hash, node_hash
-from ledger.store.engine import begin_read
-from ledger.store.entries import select_sequenced
 from ledger.store.platforms import LEDGER_PLATFORM
 from ledger_client.receipt import STATUS_FRESH_FOR
 
@@ -53,6 +51,7 @@ STATED = (  # the examples of a platform's statements, in the order in which one
     "forged-evidence-seen",
     "forged-evidence-withdrawn",
     "refund-incident-retracted",
+    "erasure-acknowledged",
 )
 
 
@@ -145,6 +144,16 @@ def test_example_of_a_receipt_is_what_the_log_would_serve() -> None:
     tree = Checkpoint(ORIGIN, 2, node_hash(leaf_hash(entry), sibling))
     signed, salt = sign_checkpoint(tree, signer), bytes.fromhex(shown["salt"])
     assert receipt.render_receipt(receipt.Receipt(entry, salt, 0, (sibling,), signed)) == text
+
+
+def test_example_of_a_cosignature_is_what_a_witness_would_answer() -> None:
+    line, vkey = blocks("Example: a cosignature")
+    told = re.search(r"at (\d+), .*?([0-9a-f]{64}):", section("Example: a cosignature"), re.DOTALL)
+    at, seed = told.groups() if told else ("", "")
+    signer = witness.witness_from_seed("witness.shop-a.example/w1", bytes.fromhex(seed))
+    signed = receipt.parse_receipt(blocks("Example: a receipt")[0]).checkpoint_note
+    assert signer.vkey == vkey.strip()
+    assert witness.cosign(signed.partition("\n\n")[0] + "\n", signer, int(at)) == line
 
 
 # --- Identifiers and tokens -----------------------------------------------------------------
@@ -280,14 +289,13 @@ class Story:
     acknowledgement: str
     status: str
     access: str
+    before: list[tuple[StoredEvent, dict[str, Any]]]
 
     @property
     def logged(self) -> list[tuple[StoredEvent, dict[str, Any]]]:
-        """Every statement in log order with its claims."""
-        with begin_read(self.ledger.database) as connection:
-            stored = select_sequenced(connection)
-        opened = [token.payload_of(open_event(self.ledger, one)) for one in stored]
-        return [(one, json.loads(raw)) for one, raw in zip(stored, opened, strict=True)]
+        """Every statement in log order with its claims; what was erased as it was before."""
+        known = {one.id: (one, claims) for one, claims in self.before if claims}
+        return [known.get(one.id, (one, claims)) for one, claims in open_all(self.ledger)]
 
 
 @pytest.fixture
@@ -309,28 +317,34 @@ def story(ledger: Ledger, simulator: Callable[..., Simulator]) -> Story:
     access = authorizing.grant_access(ledger, assertion.decode(), None, None, at).token
     caller = shop.caller(at)
     acknowledgement = reporting.describe_incident(ledger, caller, reported).acknowledgement
+    assert acknowledgement is not None
     status = reporting.sign_status(ledger, caller, reported, at + timedelta(minutes=5))
     later = at
     for name in STATED[1:]:
         said = example(name)
+        if name == "refund-incident-retracted":
+            before = open_all(ledger)
         later = datetime.fromtimestamp(said["iat"], UTC)
         reporting.accept_event(ledger, sign(said, shop.private_jwk, token.EVENT_TYPE), later)
     another = parse_jwk(public_jwk(generate_signing_jwk(Algorithm.ES256)))
     rotate_key(ledger, shop.uri, another, later)
+    end_incidents(shop, later)
     revoke_key(ledger, shop.uri, shop.kid, later)
     suspend_platform(ledger, shop.uri, later)
-    return Story(ledger, report, acknowledgement, status, access)
+    return Story(ledger, report, acknowledgement, status, access, before)
 
 
 def test_examples_of_events_are_accepted_and_ops_are_written_as_marked(story: Story) -> None:
     sent = [claims for stored, claims in story.logged if stored.platform != LEDGER_PLATFORM]
-    assert sent == [example(name) for name in STATED]
+    kept = [example(name) for name in STATED if name != "refund-incident-retracted"]
+    assert [claims for claims in sent if claims] == kept, "a retraction destroys its own content"
     written = {int(op) for op, _, mark, _ in tables("Ops")[0] if mark == "yes"}
-    assert {stored.op for stored, _ in story.logged} == written
+    assert {stored.op for stored, _ in story.logged} - {leaf.Op.DISPUTED} == written
 
 
 def test_statements_of_the_ledger_have_the_published_members(story: Story) -> None:
-    own = [claims for stored, claims in story.logged if stored.platform == LEDGER_PLATFORM]
+    logged = [one for one in story.logged if one[0].op != leaf.Op.DISPUTED]
+    own = [claims for stored, claims in logged if stored.platform == LEDGER_PLATFORM]
     changes = {}
     for claims in own:
         said = statement.parse_ledger_statement(json.dumps(claims).encode())
@@ -348,7 +362,7 @@ def test_statements_of_the_ledger_have_the_published_members(story: Story) -> No
         plain(change): set(re.findall("`(.*?)`", further))
         for change, further in tables("Example: platform-changed")[0]
     }
-    assert len(own) == 6
+    assert len(own) == 12
 
 
 def differing(signed: str, name: str) -> set[str]:
@@ -379,7 +393,7 @@ def test_access_token_is_as_published(story: Story) -> None:
 
 
 def test_sealed_token_opens_and_commitment_follows_by_the_page_alone(story: Story) -> None:
-    ((stored, claims),) = [one for one in story.logged if one[1]["jti"] == "evt-1"]
+    ((stored, claims),) = [one for one in story.before if one[1]["jti"] == "evt-1"]
     assert stored.sealed is not None
     assert stored.salt is not None
     wrapped, context = stored.sealed.wrapped_key, b"bcl/event\0%d\0evt-1" % stored.platform

@@ -123,6 +123,7 @@ def test_incident_is_shown_to_its_reporter_with_a_signed_acknowledgement(wire: W
         "jti": stated.jti,
         "state": "active",
         "log_index": 2,
+        "erasure_acknowledgement_due": False,
         "response_until": "2026-11-22T10:00:00Z",
         "active_from": "2026-11-22T12:00:00Z",
         "received_at": "2026-11-22T12:00:00Z",

@@ -38,6 +38,8 @@ KEPT = {
     "/openapi.json": "public, max-age=300",
     "/docs": "public, max-age=300",
     "/log/checkpoint": "no-cache",
+    "/log/tile/0/000.p/2": "public, max-age=31536000, immutable",
+    "/log/tile/entries/000.p/2": "public, max-age=31536000, immutable",
 }
 
 

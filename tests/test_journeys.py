@@ -98,6 +98,8 @@ def test_a_report_reaches_sql_in_three_own_frames_or_four_where_it_is_sequenced_
             )
         assert answer.status_code == 202
         assert len(journeys) > 5
+        # The tree's own rows are read and written below the sequencer, in ledger/tiling.py.
+        journeys = [one for one in journeys if not {"check_root", "extend_log"} & set(one)]
         most = FRAMES_INLINE_MAX if ledger.database.embedded else FRAMES_MAX
         assert [one for one in journeys if len(one) > most] == []
         inline = {"sequence_pending", "publish_checkpoint"}

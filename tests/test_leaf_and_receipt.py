@@ -108,7 +108,7 @@ def test_field_that_does_not_fit_is_refused(leaf: Leaf) -> None:
         PACKED[:4] + b"\x00" + PACKED[5:],
         PACKED[:4] + b"\x18" + PACKED[5:],
         PACKED[:4] + b"\xff" + PACKED[5:],
-        PACKED[:5] + b"\x03" + PACKED[6:],
+        PACKED[:5] + b"\x0a" + PACKED[6:],
         PACKED[:5] + b"\xff" + PACKED[6:],
     ],
 )

@@ -87,6 +87,27 @@ def test_victims_marker_waives_the_incidents_of_the_takeover_and_none_later(
     assert audit(ledger) == ()
 
 
+def test_markers_time_is_held_against_the_corrected_date(
+    ledger: Ledger, shops: list[Simulator], now: datetime
+) -> None:
+    a, b, _ = shops
+    sent = a.report("buyer", BUYER, now)
+    ended = sent.report.conduct_ended_at
+    moved = a.correction(sent.report, now, conduct_ended_at=ended - 9 * DAY)
+    a.send(moved, now)
+    late = replace(
+        a.marking("buyer", (), now, incidents=(sent.report.jti,)),
+        begins=ended - DAY,
+        until=ended + DAY,
+    )
+    with pytest.raises(EventRefused):
+        a.send(late, now)
+    a.send(replace(late, begins=ended - 10 * DAY), now)
+    assert ask(ledger, b, now).incidents == 0
+    with pytest.raises(IncidentNotReported):
+        a.send(a.marking("buyer", (), now, incidents=(moved.jti,)), now)
+
+
 @pytest.mark.parametrize(
     ("wrong", "refusal"),
     [

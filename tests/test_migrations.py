@@ -11,11 +11,15 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from conftest import ROOT, migrate, migration_config
-from sqlalchemy import Connection, insert, inspect, text
+from sqlalchemy import Connection, insert, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
+from ledger.log.merkle import extend_frontier, leaf_hash
+from ledger.log.tile import TileAddress, build_tile
 from ledger.store.engine import open_database
-from ledger.store.tables import METADATA, log_entry
+from ledger.store.tables import METADATA
+from ledger.store.tiles import stream_tiles
+from ledger.tiling import read_edge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,6 +96,21 @@ def test_migrated_tables_do_not_drift_from_the_declared_ones(database_url: str) 
         assert compare_metadata(context, METADATA) == []
 
 
+def test_tiles_of_entries_that_were_there_before_are_built(empty_database_url: str) -> None:
+    migrate(empty_database_url, "0003_create_shadow_policy")
+    hashes = [leaf_hash(b"%d" % number) for number in range(700)]
+    rows = [{"index": n, "entry": b"e" * 80, "leaf_hash": one} for n, one in enumerate(hashes)]
+    with connect(empty_database_url) as connection, connection.begin():
+        connection.execute(insert(METADATA.tables["log_entry"]), rows)
+    migrate(empty_database_url)
+    with connect(empty_database_url) as connection, connection.begin():
+        kept = list(stream_tiles(connection))
+        edge = read_edge(connection, 700)
+    expected = [build_tile(b"".join(hashes[at : at + 256])) for at in (0, 256)]
+    assert kept == [(TileAddress(0, 0), expected[0]), (TileAddress(0, 1), expected[1])]
+    assert b"".join(edge.peaks) == extend_frontier(0, b"", hashes)
+
+
 def describe_constraints(connection: Connection, table: str) -> dict[str, object]:
     """Give what Alembic doesn't compare: primary keys, names, and how SQLite stores rows."""
     inspector = inspect(connection)
@@ -126,6 +145,12 @@ def test_migrated_keys_and_constraints_are_the_declared_ones(
     declared.engine.dispose()
 
 
+ROWS: dict[str, dict[str, object]] = {
+    "log_entry": {"index": 0, "entry": b"e" * 80, "leaf_hash": b"h" * 32},
+    "log_tile": {"level": 0, "index": 0, "hashes": b"h" * 511 * 32},
+}
+
+
 @pytest.mark.parametrize(
     "statement",
     [
@@ -134,21 +159,28 @@ def test_migrated_keys_and_constraints_are_the_declared_ones(
         "DELETE FROM log_entry",
         "TRUNCATE log_entry",
         "REPLACE INTO log_entry VALUES (0, 'x', 'y')",
+        "UPDATE log_tile SET hashes = 'x'",
+        'UPDATE log_tile SET "index" = "index" + 1',
+        "DELETE FROM log_tile",
+        "TRUNCATE log_tile",
+        "REPLACE INTO log_tile VALUES (0, 0, 'x')",
     ],
 )
-def test_the_database_itself_refuses_to_change_an_entry(database_url: str, statement: str) -> None:
+def test_the_database_itself_refuses_to_change_an_entry_or_a_tile(
+    database_url: str, statement: str
+) -> None:
+    table = METADATA.tables["log_tile" if "log_tile" in statement else "log_entry"]
     with connect(database_url) as connection:
         only = {"TRUNCATE": "postgresql", "REPLACE": "sqlite"}.get(statement.split(maxsplit=1)[0])
         if only not in {None, connection.dialect.name}:
             pytest.skip(f"only {only} knows this statement")
         with connection.begin():
-            row = {"index": 0, "entry": b"e" * 80, "leaf_hash": b"h" * 32}
-            connection.execute(insert(log_entry).values(row))
+            connection.execute(insert(table).values(ROWS[table.name]))
         with (
             pytest.raises(DBAPIError, match="log entries never change"),
             connection.begin(),
         ):
             connection.execute(text(statement))
         with connection.begin():
-            kept = connection.execute(text("SELECT entry, leaf_hash FROM log_entry")).one()
-            assert (bytes(kept.entry), bytes(kept.leaf_hash)) == (b"e" * 80, b"h" * 32)
+            kept = connection.execute(select(table)).one()
+            assert dict(kept._mapping) == ROWS[table.name]

@@ -72,6 +72,8 @@ REACHED = {
     "acknowledge_recall": {404},
     "read_policy": {200, 404},
     "read_checkpoint": {200, 304},
+    "read_log_tile": {200, 404},
+    "read_log_entries": {200, 404},
     "read_keys": {200, 304},
     "read_authorization_server": {200, 304},
     "read_health": {200},
@@ -121,6 +123,8 @@ class Exchange:
             "incident_id": shop.report("liu", phone_and_device("liu"), now).incident_id,
             "version": "1",
             "recall_id": f"rcl_{0:032x}",
+            "level": "0",
+            "tile": "000.p/4",
             "assessment_id": assess_risk(ledger, shop.caller(now), self.question, now).id,
         }
         sequence(ledger, now)

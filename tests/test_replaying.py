@@ -7,13 +7,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from erasing import decide
 from exact import settle
 from reports import claim
 from simulator import phone_and_device
 from sqlalchemy import update
 from worlds import World
 
-from ledger.answering import show_merchant
+from ledger.answering import find_assessment, show_merchant
 from ledger.assessing import assess_risk
 from ledger.errors import InputsErased, UnknownAssessment
 from ledger.identity.identifier import Kind
@@ -92,6 +93,27 @@ def test_replay_says_that_inputs_are_gone_once_they_were_taken_back(
     with pytest.raises(InputsErased):
         replay_assessment(ledger, b.caller(now), relied)
     assert replay_assessment(ledger, b.caller(now), other).differing == ()
+
+
+def test_answer_that_rested_on_what_was_erased_is_shown_to_nobody_again(
+    ledger: Ledger, simulator: Callable[..., Simulator], now: datetime
+) -> None:
+    a, b = simulator("shop-a"), simulator("shop-b")
+    sent = a.report("one", BUYER, now)
+    settle(ledger, now)
+    caller = b.caller(now)
+    relied = assess_risk(ledger, caller, b.request("asked", BUYER), now).id
+    other = assess_risk(ledger, caller, b.request("else", ()), now)
+    assert find_assessment(ledger, caller, relied).id == relied
+    decide(ledger, sent.incident_id, now)
+    for recall in (find_assessment, show_merchant, replay_assessment):
+        with pytest.raises(InputsErased) as told:
+            recall(ledger, caller, relied)
+        assert told.value.detail.endswith("erased since: of the reports at 3.")
+    assert find_assessment(ledger, caller, other.id).text == other.text
+    assert replay_assessment(ledger, caller, other.id).differing == ()
+    after = assess_risk(ledger, caller, b.request("asked", BUYER), now)
+    assert find_assessment(ledger, caller, after.id).text == after.text
 
 
 def test_later_recycling_or_correction_is_no_tampering(

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
+    from api.operation import Operation
     from ledger.rights.jurisdiction import JurisdictionProfile
 
 # What anybody may call, and why no access token is asked for.
@@ -37,6 +38,8 @@ PUBLIC = {
     ("POST", "/oauth2/token"): "the assertion in the body is the authentication (RFC 7523)",
     ("POST", "/v1/events"): "the statement's own signature is the authentication (RFC 8417)",
     ("GET", "/log/checkpoint"): "the log is public",
+    ("GET", "/log/tile/{level}/{+tile}"): "the log is public",
+    ("GET", "/log/tile/entries/{+tile}"): "the log is public",
     ("GET", "/v1/policies/{version}"): "the rules of scoring are public",
     ("GET", "/.well-known/jwks.json"): "public keys",
     ("GET", "/.well-known/oauth-authorization-server"): "metadata (RFC 8414)",
@@ -69,7 +72,7 @@ def app(profiles: Mapping[str, JurisdictionProfile], policy_text: str) -> Iterat
 def routed(app: Flask) -> set[tuple[str, str]]:
     """List what the application really routes, in the document's spelling of paths."""
     return {
-        (method, re.sub(r"<([a-z_]+)>", r"{\1}", rule.rule))
+        (method, re.sub(r"<(?:path:)?([a-z_]+)>", r"{\1}", rule.rule))
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD"}
     }
@@ -83,6 +86,11 @@ def documented() -> dict[tuple[str, str], dict[str, Any]]:
         for path, methods in document["paths"].items()
         for method, described in methods.items()
     }
+
+
+def place(operation: Operation[Any]) -> tuple[str, str]:
+    """Give an operation's method and path in the document's spelling."""
+    return operation.method, operation.path.replace("{+", "{")
 
 
 def filled(path: str) -> str:
@@ -102,7 +110,7 @@ def test_every_route_is_guarded_by_a_scope_or_listed_as_public_here() -> None:
 
 
 def test_guarded_routes_refuse_callers_without_a_token(app: Flask) -> None:
-    guarded = routed(app) - set(PUBLIC)
+    guarded = routed(app) - {(method, path.replace("{+", "{")) for method, path in PUBLIC}
     assert len(guarded) == len(OPERATIONS) - len(PUBLIC)
     client = app.test_client()
     for method, path in sorted(guarded):
@@ -121,7 +129,7 @@ def test_every_route_is_documented_and_every_documented_operation_is_routed(app:
 def test_documented_doors_are_the_declared_ones() -> None:
     described = documented()
     for one in OPERATIONS:
-        scopes = described[one.method, one.path]["security"]
+        scopes = described[place(one)]["security"]
         assert scopes == ([{"platform": [one.scope]}] if one.scope else []), one.name
 
 
@@ -155,7 +163,7 @@ def test_examples_fit_their_schemas() -> None:
 
 def test_every_operation_documents_its_replies_and_every_declared_refusal() -> None:
     for one in OPERATIONS:
-        responses = documented()[one.method, one.path]["responses"]
+        responses = documented()[place(one)]["responses"]
         statuses = {str(reply.status) for reply in one.replies}
         # What a refusal turns into here is asked of the function that answers with it.
         statuses |= {str(one.refuse(error("x"), "urn:x").status) for error in one.errors}
@@ -164,7 +172,7 @@ def test_every_operation_documents_its_replies_and_every_declared_refusal() -> N
 
 def test_every_operation_documents_what_the_gates_before_it_answer() -> None:
     for one in OPERATIONS:
-        responses = documented()[one.method, one.path]["responses"]
+        responses = documented()[place(one)]["responses"]
         gates = {"503"}
         gates |= {"401", "403"} if one.scope else set()
         gates |= {"404"} if one.patterns else set()
@@ -175,7 +183,7 @@ def test_every_operation_documents_what_the_gates_before_it_answer() -> None:
 
 def test_refusals_are_documented_in_the_shape_in_which_they_are_told() -> None:
     for one in OPERATIONS:
-        responses = documented()[one.method, one.path]["responses"]
+        responses = documented()[place(one)]["responses"]
         told = one.refuse(InvalidInput("x"), "urn:x").media_type
         for status, response in responses.items():
             if status.startswith(("4", "5")):

@@ -57,6 +57,8 @@ def test_every_setting_can_be_given_by_its_name() -> None:
         "workers": 3,
         "body_max_bytes": 1000,
         "sequence_interval_seconds": 0.5,
+        "witness_policy": "witnesses.toml",
+        "witness_timeout_seconds": 2.5,
         "development_keys": False,
     } | dict.fromkeys(SECRETS, VALUE)
     environment = {f"BCL_{name.upper()}": str(value) for name, value in given.items()}

@@ -30,12 +30,15 @@ from ledger.incident.rendering import render_event
 from ledger_client.client import Client
 
 SHOP = "https://shop-a.example"
-MEMBER = {"event", "evidence", "key", "receipt", "risk", "token"}
+MEMBER = {"event", "evidence", "key", "log", "receipt", "risk", "token", "witness"}
 OPERATOR = (
     ("db", "upgrade"),
     ("demo",),
     ("graph", "rebuild"),
+    ("incident", "list"),
     ("log", "audit"),
+    ("log", "export", "mirror"),
+    ("log", "prove", "0"),
     ("platform", "list"),
     ("policy", "list"),
     ("serve",),
@@ -149,7 +152,7 @@ def test_operator_s_command_says_that_it_needs_a_checkout(
 ) -> None:
     refused = installed.bcl(*words)
     assert (refused.returncode, refused.stdout) == (2, "")
-    named = "key new --ledger" if words[0] == "key" else words[0]
+    named = {"key": "key new --ledger", "log": "log audit"}.get(words[0], words[0])
     assert refused.stderr == (
         f"bcl: `bcl {named}` needs a checkout of the ledger: an installed package has the "
         "commands of a member alone.\n"

@@ -71,6 +71,7 @@ class World:
         self.sent: list[Sent] = []
         self.open: list[IncidentReport] = []
         self._restituted: set[str] = set()
+        self._ended: dict[str, datetime] = {}  # of what was corrected
 
     def draw_claims(self, kinds: Sequence[Kind]) -> tuple[IdentifierClaim, ...]:
         """Draw an identifier of each kind, mostly verified and mostly on one account."""
@@ -150,6 +151,7 @@ class World:
             self._restituted.add(of.jti)
             return reporter.restitution(of, self.now)
         other = self.draw_report()
+        self._ended[of.jti] = other.conduct_ended_at
         return reporter.correction(
             of,
             self.now,
@@ -187,7 +189,8 @@ class World:
         stolen = tuple(
             one.jti
             for one in self.open
-            if one.account == marking.account and one.conduct_ended_at >= marking.begins
+            if one.account == marking.account
+            and self._ended.get(one.jti, one.conduct_ended_at) >= marking.begins
         )
         return replace(marking, incident_jtis=stolen[: self.random.randrange(3)])
 

@@ -3,7 +3,8 @@
 - A report is held; its activation makes it count.
 - While it is held, active or disputed its reporter may retract or correct it, and its buyer may
   have made it good; the latter two change no state.
-- What was retracted, expunged, expired or erased stays so.
+- What was retracted, expunged, expired or erased stays so: its content is destroyed by that very
+  entry. Whoever submitted it may say that its own copy is gone too, which changes no state.
 """
 
 from __future__ import annotations
@@ -25,7 +26,12 @@ class State(StrEnum):
     ERASED = "erased"
 
 
-OPEN = (State.HELD, State.ACTIVE, State.DISPUTED)
+_OPEN = (State.HELD, State.ACTIVE, State.DISPUTED)
+CLOSED = frozenset({State.RETRACTED, State.EXPIRED, State.EXPUNGED, State.ERASED})
+# Entries that destroy the content of an incident, where they take effect.
+DESTROYING = frozenset({Op.RETRACTED, Op.EXPUNGED, Op.EXPIRED, Op.ERASED})
+# What is said about an incident and says nothing of a person; all else goes with its content.
+LASTING = frozenset({Op.ACTIVATED, Op.EXPUNGED, Op.EXPIRED, Op.ERASED, Op.ERASURE_ACKNOWLEDGED})
 
 _NEXT: dict[tuple[State | None, Op], State] = {
     (None, Op.INCIDENT_CONFIRMED): State.HELD,
@@ -35,10 +41,11 @@ _NEXT: dict[tuple[State | None, Op], State] = {
     (State.DISPUTED, Op.DISPUTE_REJECTED): State.ACTIVE,
     (State.DISPUTED, Op.NOTED): State.ACTIVE,
     (State.DISPUTED, Op.EXPUNGED): State.EXPUNGED,
-    **{(state, Op.RETRACTED): State.RETRACTED for state in OPEN},
-    **{(state, op): state for state in OPEN for op in (Op.CORRECTED, Op.RESTITUTED)},
-    **{(state, Op.EXPIRED): State.EXPIRED for state in OPEN},
+    **{(state, Op.RETRACTED): State.RETRACTED for state in _OPEN},
+    **{(state, op): state for state in _OPEN for op in (Op.CORRECTED, Op.RESTITUTED)},
+    **{(state, Op.EXPIRED): State.EXPIRED for state in _OPEN},
     **{(state, Op.ERASED): State.ERASED for state in State if state is not State.ERASED},
+    **{(state, Op.ERASURE_ACKNOWLEDGED): state for state in CLOSED},
 }
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ledger.identity.identifier import render_identifier
 from ledger.incident.incident import IncidentReport, render_money
 from ledger.incident.statement import (
+    ACKNOWLEDGED,
     CONFIRMED,
     CORRECTED,
     EVIDENCE_SEEN,
@@ -17,11 +18,12 @@ from ledger.incident.statement import (
     RESTITUTED,
     RETRACTED,
     UNLINKED,
+    Acknowledgement,
+    Change,
     Correction,
     Forgery,
     Marking,
     Recycling,
-    Restitution,
     Retraction,
     Unlinking,
     Withdrawal,
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
     from ledger.identity.identifier import AccountRef
     from ledger.incident.incident import EvidenceItem, Proof
-    from ledger.incident.statement import Change, Statement
+    from ledger.incident.statement import Statement
 
 
 def _text(instant: datetime) -> str:
@@ -63,6 +65,8 @@ def _render_subject(statement: Statement) -> dict[str, object]:
         return {"format": "opaque", "id": render_identifier(statement.identifier)}
     if isinstance(statement, Forgery | Withdrawal):
         return {"format": "opaque", "id": statement.digest.hex()}
+    if isinstance(statement, Acknowledgement):
+        return {"format": "opaque", "id": statement.incident_jti}
     if isinstance(statement, IncidentReport):
         identifiers = [claim.identifier for claim in statement.identifiers]
     elif isinstance(statement, Correction):
@@ -88,13 +92,13 @@ def _render_members(statement: Statement) -> tuple[str, dict[str, object]]:
         }
     if isinstance(statement, Withdrawal):
         return EVIDENCE_WITHDRAWN, {"evidence_jti": statement.evidence_jti}
-    if isinstance(statement, IncidentReport | Correction | Retraction | Restitution):
+    if isinstance(statement, IncidentReport | Change | Acknowledgement):
         return _render_incident(statement)
     return _render_link(statement)
 
 
 def _render_incident(
-    statement: IncidentReport | Change,
+    statement: IncidentReport | Change | Acknowledgement,
 ) -> tuple[str, dict[str, object]]:
     if isinstance(statement, IncidentReport):
         return CONFIRMED, _render_report(statement)
@@ -103,6 +107,8 @@ def _render_incident(
         return CORRECTED, incident | _render_report(statement.report)
     if isinstance(statement, Retraction):
         return RETRACTED, {"incident_jti": statement.incident_jti}
+    if isinstance(statement, Acknowledgement):
+        return ACKNOWLEDGED, {"jti": statement.incident_jti}
     restituted_at = _text(statement.restituted_at)
     return RESTITUTED, {"incident_jti": statement.incident_jti, "restituted_at": restituted_at}
 

@@ -266,6 +266,12 @@ class Unlinked(EventMembers):
     proofs: Annotated[list[HolderProof], Field(min_length=2, max_length=2)]
 
 
+class Acknowledged(EventMembers):
+    """erasure-acknowledged: the submitter's own copy of an erased report is gone."""
+
+    jti: Text
+
+
 class Recycled(EventMembers):
     """identifier-recycled: by the carrier's date the identifier went to somebody else."""
 
@@ -300,7 +306,7 @@ class Claims(Envelope, Generic[EventT]):
 
 
 class IdentifierClaims(Envelope, Generic[EventT]):
-    """A token about one identifier, or one piece of evidence."""
+    """A token about one identifier, one statement or one piece of evidence."""
 
     sub_id: Opaque
     events: Annotated[dict[str, EventT], Field(min_length=1, max_length=1)]

@@ -1,7 +1,8 @@
 """Every statement that may be signed, and the one place where an event is judged by its form.
 
-A platform reports, corrects, retracts; tells of restitution; says that two accounts aren't one
-person's, that an identifier went to somebody else, that a buyer is to be identified with care.
+A platform reports, corrects, retracts; tells of restitution, and that it deleted its own copy of
+what was erased; says that two accounts aren't one person's, that an identifier went to somebody
+else, that a buyer is to be identified with care.
 The ledger signs statements of its own. Nothing here knows what a statement does.
 """
 
@@ -26,6 +27,7 @@ from ledger.incident.incident import (
     violation,
 )
 from ledger.incident.schema import (
+    Acknowledged,
     Claims,
     Confirmed,
     Corrected,
@@ -53,6 +55,7 @@ CONFIRMED = f"{EVENT_PREFIX}refund-incident-confirmed:1"
 CORRECTED = f"{EVENT_PREFIX}refund-incident-corrected:1"
 RETRACTED = f"{EVENT_PREFIX}refund-incident-retracted:1"
 RESTITUTED = f"{EVENT_PREFIX}refund-incident-restituted:1"
+ACKNOWLEDGED = f"{EVENT_PREFIX}erasure-acknowledged:1"
 UNLINKED = f"{EVENT_PREFIX}accounts-unlinked:1"
 RECYCLED = f"{EVENT_PREFIX}identifier-recycled:1"
 MARKED = f"{EVENT_PREFIX}protective-marker-set:1"
@@ -96,6 +99,13 @@ class Correction(Signed):
     account: AccountRef
     incident_jti: str
     report: IncidentReport
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement(Signed):
+    """A platform deleted its own copy of a report that was erased. It names nobody."""
+
+    incident_jti: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +169,9 @@ class Withdrawal(Signed):
 
 
 Change: TypeAlias = Retraction | Restitution | Correction
-Statement: TypeAlias = (
-    IncidentReport | Change | Unlinking | Recycling | Marking | Forgery | Withdrawal
-)
+# What names an earlier statement of the same platform.
+Following: TypeAlias = Change | Acknowledgement | Withdrawal
+Statement: TypeAlias = IncidentReport | Following | Unlinking | Recycling | Marking | Forgery
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +231,14 @@ def _build_correction(claims: Claims[Corrected], event: Corrected) -> Correction
     report = build_report(claims, event)
     signed = _signed(claims, event.event_timestamp)
     return Correction(*signed, report.account, event.incident_jti, report)
+
+
+def _build_acknowledgement(
+    claims: IdentifierClaims[Acknowledged], event: Acknowledged
+) -> Acknowledgement:
+    if claims.sub_id.id != event.jti:
+        raise violation("/sub_id/id", "one_statement", "The subject is the erased report's jti.")
+    return Acknowledgement(*_signed(claims, event.event_timestamp), event.jti)
 
 
 def _build_unlinking(claims: Claims[Unlinked], event: Unlinked) -> Unlinking:
@@ -318,6 +336,7 @@ _FORMS: dict[str, tuple[type[Envelope], Callable[[Any, Any], Statement]]] = {
     CORRECTED: (Claims[Corrected], _build_correction),
     RETRACTED: (Claims[Retracted], _build_retraction),
     RESTITUTED: (Claims[Restituted], _build_restitution),
+    ACKNOWLEDGED: (IdentifierClaims[Acknowledged], _build_acknowledgement),
     UNLINKED: (Claims[Unlinked], _build_unlinking),
     RECYCLED: (IdentifierClaims[Recycled], _build_recycling),
     MARKED: (Claims[Marked], _build_marking),

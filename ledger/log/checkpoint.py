@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ledger.errors import InvalidNote
-from ledger.log.note import open_note, sign_note
+from ledger.log.note import ED25519_TYPE, open_note, sign_note
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ledger.log.note import NoteSigner, NoteVerifier
+    from ledger.log.note import NoteSigner, NoteVerifier, OpenedNote
 
 _HASH_BYTES = 32
 _BODY_LINES = 3
@@ -63,8 +63,13 @@ def sign_checkpoint(checkpoint: Checkpoint, signer: NoteSigner) -> str:
 
 def open_checkpoint(note: str, verifiers: Iterable[NoteVerifier]) -> Checkpoint:
     """Open a checkpoint that its own log signed. *Raises*: InvalidNote."""
-    opened = open_note(note, verifiers)
+    return read_checkpoint(open_note(note, verifiers))
+
+
+def read_checkpoint(opened: OpenedNote) -> Checkpoint:
+    """Read the checkpoint in an opened note. *Raises*: InvalidNote unless its log signed it."""
     checkpoint = parse_checkpoint(opened.body)
-    if all(signer.name != checkpoint.origin for signer in opened.signers):
+    signers = {one.name for one in opened.signers if one.kind == ED25519_TYPE}
+    if checkpoint.origin not in signers:
         raise InvalidNote("The log itself didn't sign the checkpoint.")
     return checkpoint

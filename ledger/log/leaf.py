@@ -54,6 +54,13 @@ class EntryReason(IntEnum):
     NONE = 0
     NO_EFFECT = 1
     WINDOW_PASSED = 2
+    FIRST_OF_TWO = 3
+    RETENTION_ENDED = 4
+    BUYER_REQUESTED = 5
+    CONSENT_WITHDRAWN = 6
+    ORDERED = 7
+    UNFOUNDED = 8
+    NOT_VERIFIABLE = 9
 
 
 @dataclass(frozen=True, slots=True)

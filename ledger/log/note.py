@@ -1,4 +1,8 @@
-"""Signed notes (C2SP signed-note): a text, and Ed25519 signature lines under named keys."""
+"""Signed notes (C2SP signed-note): a text, and Ed25519 signature lines under named keys.
+
+It knows two types of keys: a log's (0x01), which sign the text, and a witness's (0x04, C2SP
+tlog-cosignature), which sign when they saw it as well. One key has one type.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +22,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
 from ledger.errors import InvalidNote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 ED25519_TYPE = 1
+COSIGNATURE_TYPE = 4
 NOTE_BYTES_MAX = 1_000_000
 SIGNATURES_MAX = 100
 _KEY_BYTES = 32
 _ID_BYTES = 4
+_TIME_BYTES = 8
 _DASH = "\u2014 "
 
 
@@ -35,6 +41,7 @@ class NoteVerifier:
     name: str
     key_id: bytes
     public_key_bytes: bytes
+    kind: int = ED25519_TYPE
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +56,14 @@ class NoteSigner:
 
 @dataclass(frozen=True, slots=True)
 class OpenedNote:
-    """A note's text, and the verifiers whose signatures it carries."""
+    """A note's text, and the verifiers whose signatures it carries.
+
+    *Units*: `cosigned_at` has the Unix seconds that each witness signed, by its name.
+    """
 
     body: str
     signers: tuple[NoteVerifier, ...]
+    cosigned_at: Mapping[str, int]
 
 
 def _key_id(name: str, typed_key: bytes) -> bytes:
@@ -64,17 +75,17 @@ def _check_name(name: str) -> None:
         raise InvalidNote("A key name has no spaces and no plus sign.")
 
 
-def signer_from_seed(name: str, seed: bytes) -> NoteSigner:
+def signer_from_seed(name: str, seed: bytes, *, kind: int = ED25519_TYPE) -> NoteSigner:
     """Make the signer of a name from an Ed25519 seed of 32 bytes."""
     _check_name(name)
     private = Ed25519PrivateKey.from_private_bytes(seed)
-    typed = bytes([ED25519_TYPE]) + private.public_key().public_bytes_raw()
+    typed = bytes([kind]) + private.public_key().public_bytes_raw()
     key_id = _key_id(name, typed)
     vkey = f"{name}+{key_id.hex()}+{base64.b64encode(typed).decode()}"
     return NoteSigner(name, key_id, vkey, private)
 
 
-def parse_vkey(text: str) -> NoteVerifier:
+def parse_vkey(text: str, *, kind: int = ED25519_TYPE) -> NoteVerifier:
     """Parse a verifier key: name+hex id+base64(type ‖ key). *Raises*: InvalidNote."""
     name, _, rest = text.partition("+")
     id_hex, _, key_b64 = rest.partition("+")
@@ -84,18 +95,41 @@ def parse_vkey(text: str) -> NoteVerifier:
         key_id = _key_id(name, typed)
     except ValueError as error:  # characters that ASCII or UTF-8 doesn't have are among them
         raise InvalidNote("The verifier key isn't a name and base64.") from error
-    if len(typed) != 1 + _KEY_BYTES or typed[0] != ED25519_TYPE:
-        raise InvalidNote("The verifier key isn't an Ed25519 key.")
+    if len(typed) != 1 + _KEY_BYTES or typed[0] != kind:
+        raise InvalidNote(
+            "The verifier key isn't an Ed25519 key."
+            if kind == ED25519_TYPE
+            else "The verifier key isn't a witness's Ed25519 key."
+        )
     if re.fullmatch("[0-9a-f]{8}", id_hex) is None or key_id.hex() != id_hex:
         raise InvalidNote("The verifier key's id isn't that of its key.")
-    return NoteVerifier(name, key_id, typed[1:])
+    return NoteVerifier(name, key_id, typed[1:], kind)
 
 
 def sign_note(body: str, signer: NoteSigner) -> str:
     """Sign a text. *Raises*: InvalidNote unless it ends with a newline."""
     _check_body(body)
-    signature = signer.key_id + signer.private_key.sign(body.encode())
-    return f"{body}\n{_DASH}{signer.name} {base64.b64encode(signature).decode()}\n"
+    return f"{body}\n{_render_line(signer, signer.private_key.sign(body.encode()))}"
+
+
+def cosign_note(body: str, signer: NoteSigner, cosigned_at: int) -> str:
+    """Sign that a witness saw a text, and give the signature line.
+
+    *Units*: Unix seconds. *Source*: C2SP tlog-cosignature. *Raises*: InvalidNote.
+    """
+    _check_body(body)
+    time = cosigned_at.to_bytes(_TIME_BYTES)
+    signature = signer.private_key.sign(_cosigned(body, cosigned_at))
+    return _render_line(signer, time + signature)
+
+
+def _cosigned(body: str, cosigned_at: int) -> bytes:
+    """Give the bytes that a witness signs."""
+    return f"cosignature/v1\ntime {cosigned_at}\n{body}".encode()
+
+
+def _render_line(signer: NoteSigner, signature: bytes) -> str:
+    return f"{_DASH}{signer.name} {base64.b64encode(signer.key_id + signature).decode()}\n"
 
 
 def _check_body(body: str) -> None:
@@ -120,20 +154,24 @@ def open_note(text: str, verifiers: Iterable[NoteVerifier]) -> OpenedNote:
         raise InvalidNote("The note has too many signatures.")
     known = {(one.name, one.key_id): one for one in verifiers}
     signers: dict[tuple[str, bytes], NoteVerifier] = {}
+    cosigned_at: dict[str, int] = {}
     for line in lines:
         name, key_id, signature = _parse_line(line)
         verifier = known.get((name, key_id))
         if verifier is None or (name, key_id) in signers:
             continue
         try:
-            public = Ed25519PublicKey.from_public_bytes(verifier.public_key_bytes)
-            public.verify(signature, body.encode())
+            message = body.encode()
+            if verifier.kind == COSIGNATURE_TYPE:
+                cosigned_at[name] = int.from_bytes(signature[:_TIME_BYTES])
+                message, signature = _cosigned(body, cosigned_at[name]), signature[_TIME_BYTES:]
+            Ed25519PublicKey.from_public_bytes(verifier.public_key_bytes).verify(signature, message)
         except (InvalidSignature, ValueError) as error:
             raise InvalidNote("A known key's signature doesn't verify.") from error
         signers[name, key_id] = verifier
     if not signers:
         raise InvalidNote("No known key signed the note.")
-    return OpenedNote(body, tuple(signers.values()))
+    return OpenedNote(body, tuple(signers.values()), cosigned_at)
 
 
 def _parse_line(line: str) -> tuple[str, bytes, bytes]:

@@ -17,6 +17,7 @@ from ledger.errors import InvalidReceipt
 from ledger.log.checkpoint import open_checkpoint
 from ledger.log.leaf import LEAF_BYTES, commit, parse_leaf
 from ledger.log.merkle import leaf_hash, verify_inclusion
+from ledger.log.witness import open_witnessed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ledger.log.checkpoint import Checkpoint
     from ledger.log.leaf import Leaf
     from ledger.log.note import NoteVerifier
+    from ledger.log.witness import WitnessPolicy
 
 _HEADER = "c2sp.org/tlog-proof@v1"
 _SALT_BYTES = 32
@@ -90,16 +92,24 @@ def parse_receipt(text: str) -> Receipt:
 
 
 def verify_receipt(
-    text: str, verifiers: Iterable[NoteVerifier], *, token: bytes | None
+    text: str,
+    verifiers: Iterable[NoteVerifier],
+    *,
+    token: bytes | None,
+    witnesses: WitnessPolicy | None = None,
 ) -> VerifiedReceipt:
     """Verify a receipt offline and open its commitment with the statement, where there is one.
 
-    *Shape*: `token` is the compact JWS exactly as it was sent. *Raises*: InvalidReceipt,
-    InvalidNote, InvalidProof, InvalidEntry.
+    *Shape*: `token` is the compact JWS exactly as it was sent; with `witnesses` a quorum of them
+    must have cosigned the checkpoint. *Raises*: InvalidReceipt, InvalidNote, QuorumMissing,
+    InvalidProof, InvalidEntry.
     """
     receipt = parse_receipt(text)
     leaf = parse_leaf(receipt.entry)
-    checkpoint = open_checkpoint(receipt.checkpoint_note, verifiers)
+    if witnesses is None:
+        checkpoint = open_checkpoint(receipt.checkpoint_note, verifiers)
+    else:
+        checkpoint = open_witnessed(receipt.checkpoint_note, verifiers, witnesses).checkpoint
     verify_inclusion(
         leaf_hash(receipt.entry),
         receipt.index,

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from calendar import monthrange
 from collections import Counter
-from copy import copy
 from datetime import date
 from functools import lru_cache
 from itertools import count
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from ledger.graph.link import ADDR
 from ledger.graph.posting import UNIT, UNIX_ORDINAL, day_number, decayed_mass
@@ -44,44 +43,32 @@ class Outlook(NamedTuple):
     links_end: str | None
 
 
-class _Row(NamedTuple):
-    """What fades of one posting, and how many incidents it sums."""
-
-    mass: int
-    half_life: int
-    incidents: int
+# What fades of one posting: its mass, its half-life in days, how many incidents it sums.
+_Rows: TypeAlias = "list[tuple[int, int, int]]"
 
 
-class _Fading:
-    """A neighbourhood with all that time doesn't change worked out once."""
+class _Fading(NamedTuple):
+    """A neighbourhood with all that time doesn't change worked out once.
 
-    def __init__(self, neighbourhood: Neighbourhood, policy: RiskPolicy) -> None:
-        """Work out reliabilities and the strengths of links."""
-        own, same = neighbourhood.own, neighbourhood.same_person
-        self.policy = policy
-        self.direct = (own, *same) if own else same
-        self.groups: dict[str, tuple[int, list[_Row]]] = {}
-        for bearer in self.direct:
-            rows = self.groups.setdefault(bearer.group, (_reliability(bearer, policy), []))[1]
-            rows.extend(_rows(bearer, policy))
-        self.links = [
-            (weigh_kinds(bearer, policy)[0], _reliability(bearer, policy), _rows(bearer, policy))
-            for bearer in neighbourhood.associated
-        ]
-        self.kinds = [
-            {kind for kind, _ in bearer.shared if kind != ADDR}
-            for bearer in neighbourhood.associated
-        ]
+    *Shape*: `groups` have a reliability and rows each, `links` the strength of the link too.
+    """
+
+    policy: RiskPolicy
+    groups: list[tuple[int, _Rows]]
+    links: list[tuple[int, int, _Rows]]
+    kinds: list[set[int]]
+    has_finding: bool
 
     def direct_at(self, day: int) -> int:
         """Give H_D on a day."""
-        return sum([self._borne(rel, rows, day) for rel, rows in self.groups.values()])
+        epoch = self.policy.epoch_day
+        return sum([_bear(rel, rows, day, epoch) for rel, rows in self.groups])
 
     def linked_at(self, day: int) -> int:
         """Give H_L on a day."""
-        x, kinds = 0, set()
+        x, kinds, epoch = 0, set(), self.policy.epoch_day
         for place, (strength, rel, rows) in enumerate(self.links):
-            weight = strength * self._borne(rel, rows, day) // (2 * UNIT)
+            weight = strength * _bear(rel, rows, day, epoch) // (2 * UNIT)
             if weight:
                 x += weight
                 kinds |= self.kinds[place]
@@ -96,51 +83,71 @@ class _Fading:
         """Tell whether the level is HIGH on a day."""
         if self.score_at(day) < self.policy.level_high:
             return False
-        weighing = [rows for rel, rows in self.groups.values() if self._borne(rel, rows, day)]
-        return len(weighing) > 1 or has_finding(self.direct)
+        epoch = self.policy.epoch_day
+        return self.has_finding or sum([_bear(*one, day, epoch) > 0 for one in self.groups]) > 1
 
     def without(self, gone: Counter[int]) -> _Fading:
         """Take incidents away: how many of which row, by its place in `all_rows`."""
-        left = copy(self)
         place = count()
-        left.groups = {
-            name: (rel, [_less(row, gone[next(place)]) for row in rows])
-            for name, (rel, rows) in self.groups.items()
-        }
-        left.links = [
-            (strength, rel, [_less(row, gone[next(place)]) for row in rows])
-            for strength, rel, rows in self.links
-        ]
-        return left
+        return self._replace(
+            groups=[
+                (rel, [_less(*row, gone[next(place)]) for row in rows]) for rel, rows in self.groups
+            ],
+            links=[
+                (strength, rel, [_less(*row, gone[next(place)]) for row in rows])
+                for strength, rel, rows in self.links
+            ],
+        )
 
-    def all_rows(self) -> list[tuple[bool, _Row]]:
+    def all_rows(self) -> list[tuple[bool, tuple[int, int, int]]]:
         """Give every row, and whether it is direct evidence."""
-        direct = [(True, row) for _, rows in self.groups.values() for row in rows]
+        direct = [(True, row) for _, rows in self.groups for row in rows]
         return direct + [(False, row) for _, _, rows in self.links for row in rows]
 
-    def mass_at(self, rows: list[_Row], day: int) -> int:
-        """Give what rows weigh on a day."""
-        epoch = self.policy.epoch_day
-        return sum([decayed_mass(row.mass, day, row.half_life, epoch) for row in rows])
 
-    def _borne(self, reliability: int, rows: list[_Row], day: int) -> int:
-        return reliability * saturate(2 * UNIT, self.mass_at(rows, day)) // UNIT
+def _fade(neighbourhood: Neighbourhood, policy: RiskPolicy) -> _Fading:
+    """Work out reliabilities and the strengths of links."""
+    own, same, associated, _, _ = neighbourhood
+    direct = (own, *same) if own else same
+    groups: dict[str, tuple[int, _Rows]] = {}
+    for bearer in direct:
+        rows = _rows(bearer, policy)
+        known = groups.setdefault(bearer.group, (_reliability(bearer, policy), rows))[1]
+        if known is not rows:
+            known.extend(rows)
+    return _Fading(
+        policy,
+        list(groups.values()),
+        [
+            (weigh_kinds(bearer, policy)[0], _reliability(bearer, policy), _rows(bearer, policy))
+            for bearer in associated
+        ],
+        [{kind for kind, _ in bearer.shared if kind != ADDR} for bearer in associated],
+        has_finding(direct),
+    )
+
+
+def _bear(reliability: int, rows: _Rows, day: int, epoch: int) -> int:
+    mass = 0
+    for stored, half_life, _ in rows:
+        mass += decayed_mass(stored, day, half_life, epoch)
+    return reliability * saturate(2 * UNIT, mass) // UNIT
 
 
 def _reliability(bearer: Bearer, policy: RiskPolicy) -> int:
     return policy.reliability(bearer.rows[0].upheld, bearer.rows[0].overturned)
 
 
-def _rows(bearer: Bearer, policy: RiskPolicy) -> list[_Row]:
+def _rows(bearer: Bearer, policy: RiskPolicy) -> _Rows:
     return [
-        _Row(row.mass, policy.half_lives[row.half_life], row.incidents)
+        (row.mass, policy.half_lives[row.half_life], row.incidents)
         for row in bearer.rows
         if row.mass
     ]
 
 
-def _less(row: _Row, number: int) -> _Row:
-    return row._replace(mass=row.mass - row.mass * number // row.incidents) if number else row
+def _less(mass: int, half_life: int, incidents: int, number: int) -> tuple[int, int, int]:
+    return mass - mass * number // incidents, half_life, incidents
 
 
 def foresee(
@@ -153,7 +160,7 @@ def foresee(
     """Foresee how a score fades. *Units*: `day` since 1970-01-01."""
     if score.score == 0:
         return Outlook(None, None, None, None, None)
-    fading = _Fading(neighbourhood, policy)
+    fading = _fade(neighbourhood, policy)
     month = _month_of(day)
     kept = month + _MONTHS * retention_years
     below_high = below_medium = overturned = None
@@ -201,17 +208,16 @@ def _count_overturned(fading: _Fading, medium: int, day: int) -> int | None:
     Direct ones weigh more than linked ones; those of one account and half-life are counted as
     equals. None means more than ten.
     """
-    rows = fading.all_rows()
-    if len(rows) == 1 and rows[0][1].incidents == 1:
+    epoch = fading.policy.epoch_day
+    each = [
+        (is_direct, decayed_mass(mass, day, half_life, epoch) // incidents, place)
+        for place, (is_direct, (mass, half_life, incidents)) in enumerate(fading.all_rows())
+        for _ in range(min(incidents, _OVERTURNED_MAX))
+    ]
+    if len(each) == 1:
         return 1
-    each = sorted(
-        (
-            (is_direct, fading.mass_at([row], day) // row.incidents, place)
-            for place, (is_direct, row) in enumerate(rows)
-            for _ in range(min(row.incidents, _OVERTURNED_MAX))
-        ),
-        reverse=True,
-    )[:_OVERTURNED_MAX]
+    each.sort(reverse=True)
+    del each[_OVERTURNED_MAX:]
     for number in range(1, len(each) + 1):
         gone = Counter(place for _, _, place in each[:number])
         if fading.without(gone).score_at(day) < medium:

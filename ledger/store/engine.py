@@ -34,6 +34,7 @@ __all__ = [  # Connection: what a use case passes on, so that none needs the lib
     "begin_write",
     "check_reachable",
     "open_database",
+    "take_turn",
 ]
 
 _PRAGMAS = (
@@ -162,6 +163,13 @@ def _refuse_damage(error: DatabaseError) -> None:
     """Raise the alarm where SQLite says that its file is none: by this class, not a subclass."""
     if type(error.orig) is sqlite3.DatabaseError:
         raise LedgerCorrupt("The database file is damaged, or isn't a database.") from error
+
+
+@contextmanager
+def take_turn(database: Database) -> Iterator[None]:
+    """Keep every writer of an SQLite file out for the length of a block; elsewhere nobody."""
+    with _turn(database.lock_path):
+        yield
 
 
 @contextmanager

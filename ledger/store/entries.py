@@ -33,10 +33,15 @@ if TYPE_CHECKING:
     from sqlalchemy import Row
     from sqlalchemy.engine import Connection
 
+    from ledger.log.leaf import Leaf
+
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """One accepted statement. `sealed` and `salt` are None once its content is destroyed."""
+    """One accepted statement. `sealed` and `salt` are None once its content is destroyed.
+
+    *Shape*: `gone` is the entry of such a statement, which only whoever derives anew gives.
+    """
 
     id: int
     platform: int
@@ -51,6 +56,8 @@ class StoredEvent:
     entry_index: int | None
     sealed: SealedToken | None
     salt: bytes | None
+    conduct_day: int | None = None
+    gone: Leaf | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +109,12 @@ _ADVANCE = (
         policy_version=bindparam("new_policy"),
     )
 )
+_NOTE = log_checkpoint.c.note + func.coalesce(log_checkpoint.c.cosignatures, "")
 _CHECKPOINT = (
-    select(log_checkpoint.c.size, log_checkpoint.c.note)
-    .where(log_checkpoint.c.size >= bindparam("at_least"))
+    select(log_checkpoint.c.size, _NOTE.label("note"))
+    .where(
+        log_checkpoint.c.size >= bindparam("at_least"), log_checkpoint.c.published_at.is_not(None)
+    )
     .order_by(log_checkpoint.c.size.desc())
     .limit(1)
 )
@@ -136,6 +146,7 @@ def _event(row: Row[tuple[object, ...]]) -> StoredEvent:
         entry_index=fields["entry_index"],
         sealed=sealed,
         salt=fields["salt"],
+        conduct_day=fields["conduct_day"],
     )
 
 
@@ -145,7 +156,7 @@ def insert_event(connection: Connection, new: StoredEvent) -> int:
     *Raises*: LedgerUnavailable where the same statement or case arrives twice at once (the second
     try finds the first).
     """
-    if new.sealed is None or new.salt is None:
+    if (new.sealed is None or new.salt is None) and new.gone is None:
         raise LedgerCorrupt("An event can't be accepted without its content.")
     try:
         event_id = connection.execute(
@@ -160,19 +171,21 @@ def insert_event(connection: Connection, new: StoredEvent) -> int:
                 "received_at": new.received_at,
                 "response_until": new.response_until,
                 "active_from": new.active_from,
+                "conduct_day": new.conduct_day,
             },
         ).scalar_one()
     except IntegrityError as error:
         raise LedgerUnavailable("The same statement is being accepted right now.") from error
-    connection.execute(
-        _INSERT_CONTENT,
-        {
-            "event": event_id,
-            "token": new.sealed.ciphertext,
-            "entry_key": new.sealed.wrapped_key,
-            "salt": new.salt,
-        },
-    )
+    if new.sealed is not None:
+        connection.execute(
+            _INSERT_CONTENT,
+            {
+                "event": event_id,
+                "token": new.sealed.ciphertext,
+                "entry_key": new.sealed.wrapped_key,
+                "salt": new.salt,
+            },
+        )
     return int(event_id)
 
 
@@ -196,6 +209,14 @@ def lock_event(connection: Connection, event_id: int) -> None:
 def select_incident_events(connection: Connection, incident_id: str) -> list[StoredEvent]:
     """Give all statements about one incident in accept order."""
     return [_event(row) for row in connection.execute(_BY_INCIDENT, {"about": incident_id})]
+
+
+def select_reported_events(connection: Connection, platform: int, jti: str) -> list[StoredEvent]:
+    """Give all statements about the incident that a platform reported by a jti, or none."""
+    reported = find_event(connection, platform, jti)
+    if reported is None or reported.op != Op.INCIDENT_CONFIRMED:
+        return []
+    return select_incident_events(connection, reported.incident)
 
 
 def select_pending(connection: Connection, limit: int) -> list[StoredEvent]:
@@ -258,10 +279,8 @@ def select_bearing(connection: Connection, keys: Sequence[bytes], size: int) -> 
 
 def count_overriding_since(connection: Connection, size: int) -> int:
     """Count the entries from a size of the log on that change or take back what was before."""
-    harmless = (
-        *(Op.INCIDENT_CONFIRMED, Op.ACTIVATED, Op.PLATFORM_CHANGED, Op.POLICY_PUBLISHED),
-        *(Op.EVIDENCE_SEEN, Op.EVIDENCE_WITHDRAWN),
-    )
+    harmless = {Op.INCIDENT_CONFIRMED, Op.ACTIVATED, Op.PLATFORM_CHANGED, Op.POLICY_PUBLISHED}
+    harmless |= {Op.ERASURE_ACKNOWLEDGED, Op.EVIDENCE_SEEN, Op.EVIDENCE_WITHDRAWN}
     statement = select(func.count()).select_from(event).where(event.c.entry_index >= size)
     changing = statement.where(event.c.op.not_in([int(op) for op in harmless]))
     return int(connection.execute(changing).scalar_one())
@@ -358,8 +377,8 @@ def find_checkpoint(connection: Connection, at_least: int = 0) -> tuple[int, str
 
 
 def stream_checkpoints(connection: Connection) -> Iterator[tuple[int, str]]:
-    """Stream size and note of every published checkpoint."""
-    statement = select(log_checkpoint.c.size, log_checkpoint.c.note)
+    """Stream size and note of every signed checkpoint, with its cosignatures."""
+    statement = select(log_checkpoint.c.size, _NOTE.label("note"))
     for row in connection.execute(statement.order_by(log_checkpoint.c.size)):
         yield row.size, row.note
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, insert, literal, or_, select, update
 
 from ledger.incident.evidence import DISTANCE_MAX, Piece, list_slots, probe_slots
+from ledger.log.leaf import Op
 from ledger.store.columns import to_microseconds
 from ledger.store.tables import evidence, evidence_band, evidence_match, platform, recall
 
@@ -104,7 +105,10 @@ def insert_pieces(
 
 
 def insert_recalls(connection: Connection, stored: StoredEvent, index: int) -> None:
-    """Recall every answer that told of a statement's record, and forget that it told of it."""
+    """Recall every answer that told of a statement's record, and forget that it told of it.
+
+    What merely grew old was true: its answers are forgotten without a recall.
+    """
     match, at = evidence_match.c, stored.received_at
     told = select(match.answer, match.platform).where(match.record == stored.incident)
     rows = []
@@ -119,8 +123,9 @@ def insert_recalls(connection: Connection, stored: StoredEvent, index: int) -> N
                 "recalled_at": at,
             }
         )
-    if rows:
+    if rows and stored.op != Op.EXPIRED:
         connection.execute(insert(recall), rows)
+    if rows:
         connection.execute(delete(evidence_match).where(match.record == stored.incident))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, insert, select, update
 
-from ledger.incident.lifecycle import State
+from ledger.incident.lifecycle import CLOSED, State
 from ledger.store.tables import event, identifier, incident
 
 if TYPE_CHECKING:
@@ -110,11 +110,12 @@ def stream_incidents(connection: Connection) -> Iterator[tuple[str, int, tuple[o
 def select_reported(
     connection: Connection, platform: int, jtis: tuple[str, ...]
 ) -> list[StoredIncident]:
-    """Give the incidents that a platform reported by statements of these names."""
+    """Give the open incidents that a platform reported by statements of these names."""
     if not jtis:
         return []
     statement = select(incident).join(event, event.c.entry_index == incident.c.reported_index)
-    named = (event.c.platform == platform) & event.c.jti.in_(jtis)
+    is_open = incident.c.state.not_in([one.value for one in CLOSED])
+    named = (event.c.platform == platform) & event.c.jti.in_(jtis) & is_open
     ordered = statement.where(named).order_by(incident.c.reported_index)
     return [_incident(row) for row in connection.execute(ordered)]
 

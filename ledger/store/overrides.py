@@ -10,8 +10,16 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, func, select, text
 
-from ledger.log.leaf import Op
-from ledger.store.tables import edge, event, incident, platform, recycling, separation
+from ledger.log.leaf import EntryReason, Op
+from ledger.store.tables import (
+    edge,
+    event,
+    incident,
+    log_entry,
+    platform,
+    recycling,
+    separation,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -55,6 +63,8 @@ class Mark:
     incident_jtis: tuple[str, ...]
 
 
+# The sixth byte of an entry that changed nothing.
+_IDLE = [bytes([EntryReason.NO_EFFECT]), bytes([EntryReason.FIRST_OF_TWO])]
 _SEPARATE = text("""
     INSERT INTO separation (account, other, platform, event_index)
     VALUES (:account, :other, :platform, :event_index) ON CONFLICT DO NOTHING
@@ -182,7 +192,9 @@ def count_decided_before(connection: Connection, size: int) -> dict[int, tuple[i
         .select_from(event)
         .join(incident, incident.c.id == event.c.incident)
         .join(platform, platform.c.id == incident.c.platform)
+        .join(log_entry, log_entry.c.index == event.c.entry_index)
         .where(event.c.entry_index < size, event.c.op.in_(ops))
+        .where(func.substr(log_entry.c.entry, 6, 1).not_in(_IDLE))
         .group_by(platform.c.group_name, event.c.op)
     )
     counts = {(name, op): number for name, op, number in connection.execute(statement)}

@@ -115,6 +115,8 @@ event = Table(
     Column("received_at", Instant, nullable=False),
     Column("response_until", Instant),
     Column("active_from", Instant),
+    # The local day on which the conduct ended, on reports and corrections: retention counts by it.
+    Column("conduct_day", Integer),
     Column("entry_index", BigInteger, unique=True),
     UniqueConstraint("platform", "jti"),
     UniqueConstraint("platform", "txn"),
@@ -124,6 +126,12 @@ event = Table(
         "id",
         sqlite_where=text("entry_index IS NULL"),
         postgresql_where=text("entry_index IS NULL"),
+    ),
+    Index(
+        "ix_event_conduct_day",
+        "conduct_day",
+        sqlite_where=text("conduct_day IS NOT NULL"),
+        postgresql_where=text("conduct_day IS NOT NULL"),
     ),
 )
 
@@ -145,6 +153,17 @@ log_entry = Table(
     Column("leaf_hash", LargeBinary, nullable=False),
 )
 
+# Full tiles of the tree, each with every node above its hashes (ledger/log/tile.py). Partial ones
+# are derived from what is below them.
+log_tile = Table(
+    "log_tile",
+    METADATA,
+    Column("level", SmallInteger, nullable=False),
+    Column("index", BigInteger, nullable=False),
+    Column("hashes", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("level", "index"),
+)
+
 log_state = Table(
     "log_state",
     METADATA,
@@ -157,12 +176,24 @@ log_state = Table(
     Column("shadow_version", Integer, nullable=False, server_default="0"),
 )
 
+# One signed root for each size, for ever. It is shown to members from `published_at` on, with what
+# witnesses added to it.
 log_checkpoint = Table(
     "log_checkpoint",
     METADATA,
     Column("size", BigInteger, primary_key=True, autoincrement=False),
     Column("note", Text, nullable=False),
-    Column("published_at", Instant, nullable=False),
+    Column("published_at", Instant),
+    Column("cosignatures", Text),
+)
+
+# How many entries each witness said last that it cosigned.
+witness_size = Table(
+    "witness_size",
+    METADATA,
+    Column("name", String(200), primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("told_at", Instant, nullable=False),
 )
 
 # From here to `multiplicity`: derived from the entries in log order, by the sequencer alone.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0004_create_evidence"
-down_revision = "0003_create_shadow_policy"
+revision = "0007_create_evidence"
+down_revision = "0006_create_tile"
 branch_labels = None
 depends_on = None
 
