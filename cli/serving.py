@@ -33,6 +33,7 @@ from config.settings import read_environment
 from ledger.activating import activate_due
 from ledger.checking import check_ready
 from ledger.errors import InvalidInput, LedgerUnavailable
+from ledger.governing import list_policies
 from ledger.sequencing import sequence
 
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ def upgrade(folder: Path, origin: str | None, jurisdiction: str | None) -> None:
         described = {
             "origin": ledger.origin,
             "jurisdiction": ledger.jurisdiction.code,
-            "policy_version": ledger.policy.version,
+            "policy_version": next(one.version for one in list_policies(ledger) if one.in_force),
             "vkey": ledger.vkey,
         }
         if origin is not None and (origin, jurisdiction) != (

@@ -61,7 +61,8 @@ def replay(ledger: Ledger, assessment_id: str, platform_id: int | None = None) -
         if stored is None or not stored.account:
             return None
         version = stored.policy_version
-        learn_policies(ledger, ledgers.select_policies(connection))
+        for published in ledgers.select_policies(connection):
+            learn_policies(ledger, connection, published)
         platform = platforms.read_member(connection, stored.platform)
         neighbourhood = reproduce_neighbourhood(
             ledger, connection, platform, stored, ledger.policies

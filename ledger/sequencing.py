@@ -25,7 +25,7 @@ from ledger.log.checkpoint import Checkpoint, sign_checkpoint
 from ledger.log.leaf import Leaf, Op, commit, encode_leaf, tag_issuer
 from ledger.log.merkle import extend_frontier, frontier_root, leaf_hash
 from ledger.privacy.sealing import SealedToken, seal, unseal
-from ledger.store import entries, incidents, ledgers, overrides, platforms, postings
+from ledger.store import entries, incidents, overrides, platforms, postings
 from ledger.store.engine import begin_read, begin_write
 from ledger.store.entries import LogState, StoredEvent
 from ledger.store.waiting import announce_publication
@@ -102,7 +102,7 @@ def draft_event(ledger: Ledger, event: StoredEvent, token: bytes) -> StoredEvent
     return replace(event, sealed=sealed, salt=secrets.token_bytes(32))
 
 
-def sequence_pending(ledger: Ledger, connection: Connection, limit: int = BATCH_MAX) -> int:  # noqa: C901, PLR0912 - flat: no frame stands between the one writer and its statements
+def sequence_pending(ledger: Ledger, connection: Connection, limit: int = BATCH_MAX) -> int:  # noqa: C901 - flat: no frame stands between the one writer and its statements
     """Give pending statements their indexes and apply them; give how many there were.
 
     Must run inside a writing transaction. *Raises*: LedgerUnavailable where another sequencer
@@ -119,9 +119,8 @@ def sequence_pending(ledger: Ledger, connection: Connection, limit: int = BATCH_
             tag_keys[stored.platform] = unseal(
                 ledger.keys.wrap_key, sealed, context=tag_key_context(uri)
             )
-        if version:
-            learn_policies(ledger, ledgers.select_unknown(connection, version, ledger.policies))
-        policy = ledger.policies[version] if version else ledger.policy
+        # The first entry publishes the first policy; none is in force before it.
+        policy = learn_policies(ledger, connection, version or min(ledger.policies))
         known = incidents.find_incident(connection, stored.incident)
         content = entries.find_entry_event(connection, known.content_index) if known else None
         effect = derive_effect(ledger, policy, stored, known, content, index)
