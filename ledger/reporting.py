@@ -130,7 +130,9 @@ def accept_event(ledger: Ledger, token: bytes, received_at: datetime) -> Accepte
             if earlier is None:
                 known = incidents.find_incident(connection, reported.incident)
                 history = entries.select_incident_events(connection, reported.incident)
-                judge_change(ledger, policy, statement, platform, history, known, received_at)
+                judge_change(
+                    ledger, policy, statement, platform, history, known, received_at=received_at
+                )
             drafts = [_draft_event(ledger, statement, platform, reported.incident, said)]
         else:
             named = statement.incident_jtis if isinstance(statement, Marking) else ()

@@ -132,8 +132,8 @@ def check_successor(live: RiskPolicy, policy: RiskPolicy, day: int) -> None:
     """
     if (policy.epoch_day, policy.half_lives) != (live.epoch_day, live.half_lives):
         raise InvalidPolicy("Another epoch or half-life needs a rebuild of every stored mass.")
-    for half_life, days in policy.half_lives.items():
-        name = half_life.name.lower()
+    for half_life in HalfLife:
+        name, days = half_life.name.lower(), policy.half_lives[half_life]
         try:
             forward_mass(_heaviest(policy, name), day, days, policy.epoch_day)
         except EvidenceTooHeavy as error:

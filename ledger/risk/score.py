@@ -78,6 +78,21 @@ def saturate(cap: int, x: int) -> int:
     return cap * x // (cap + x)
 
 
+def score_evidence(h: int) -> int:
+    """Give the score of evidence h, floored: 1000·h / (U + h)."""
+    return 1000 * h // (UNIT + h)
+
+
+def combine_links(x: int, kinds: set[int]) -> int:
+    """Give H_L of the sum of X_a: a single kind of link but for addresses stays below MEDIUM."""
+    return saturate(UNIT if len(kinds) > 1 else UNIT // 3, x) if x else 0
+
+
+def may_be_high(groups: int, *, finding: bool) -> bool:
+    """Tell whether direct evidence allows HIGH: of two groups, or a finding of level A."""
+    return finding or groups > 1
+
+
 def score_on_day(neighbourhood: Neighbourhood, policy: RiskPolicy, day: int) -> RiskScore:
     """Score a neighbourhood as of a day since 1970-01-01.
 
@@ -93,7 +108,7 @@ def score_on_day(neighbourhood: Neighbourhood, policy: RiskPolicy, day: int) -> 
     links, h_linked, kinds = weigh_links(neighbourhood, policy, day)
     x = sum([one.weight for one in links])
     h = h_direct + h_linked
-    score = 1000 * h // (UNIT + h)
+    score = score_evidence(h)
     parts = [(weight, (platform, 0)) for _, platform, weight in groups]
     for one in links:
         bearer = one.bearer
@@ -104,11 +119,11 @@ def score_on_day(neighbourhood: Neighbourhood, policy: RiskPolicy, day: int) -> 
     protected = any(first <= day <= last for _, first, last in markers)
     return RiskScore(
         score,
-        1000 * h_direct // (UNIT + h_direct),
-        1000 * h_linked // (UNIT + h_linked),
-        1000 * h_certain // (UNIT + h_certain),
-        _level(score, policy, allowed_high=len(groups) > 1 or has_finding(direct)),
-        len(sure) > 1 or has_finding(certain),
+        score_evidence(h_direct),
+        score_evidence(h_linked),
+        score_evidence(h_certain),
+        _level(score, policy, allowed_high=may_be_high(len(groups), finding=has_finding(direct))),
+        may_be_high(len(sure), finding=has_finding(certain)),
         "protected" if protected else _basis(neighbourhood, h_direct, h_linked),
         tuple([GroupPart(*one, points[place]) for place, one in enumerate(groups)]),
         tuple(
@@ -138,7 +153,7 @@ def weigh_links(
     ]
     kinds = {kind for one in links for kind, _ in one.bearer.shared if kind != ADDR}
     x = sum([one.weight for one in links])
-    return links, saturate(UNIT if len(kinds) > 1 else UNIT // 3, x) if x else 0, kinds
+    return links, combine_links(x, kinds), kinds
 
 
 def _summarise(bearers: Sequence[Bearer]) -> tuple[int, int, int, int | None, int | None]:
