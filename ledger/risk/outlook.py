@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from ledger.graph.link import ADDR
 from ledger.graph.posting import UNIT, UNIX_ORDINAL, day_number, decayed_mass
 from ledger.risk.score import (
+    GROUP_CAP,
     combine_links,
     has_finding,
     may_be_high,
@@ -75,7 +76,7 @@ class _Fading(NamedTuple):
         """Give H_L on a day."""
         x, kinds, epoch = 0, set(), self.policy.epoch_day
         for place, (strength, rel, rows) in enumerate(self.links):
-            weight = strength * _bear(rel, rows, day, epoch) // (2 * UNIT)
+            weight = strength * _bear(rel, rows, day, epoch) // GROUP_CAP
             if weight:
                 x += weight
                 kinds |= self.kinds[place]
@@ -138,7 +139,7 @@ def _bear(reliability: int, rows: _Rows, day: int, epoch: int) -> int:
     mass = 0
     for stored, half_life, _ in rows:
         mass += decayed_mass(stored, day, half_life, epoch)
-    return reliability * saturate(2 * UNIT, mass) // UNIT
+    return reliability * saturate(GROUP_CAP, mass) // UNIT
 
 
 def _reliability(bearer: Bearer, policy: RiskPolicy) -> int:

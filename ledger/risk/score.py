@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ledger.graph.neighbourhood import Bearer, IgnoredLink, Neighbourhood
     from ledger.risk.policy import RiskPolicy
 
+GROUP_CAP = 2 * UNIT  # what a group's direct evidence stays below
+
 
 class GroupPart(NamedTuple):
     """What one platform group contributes. *Units*: `weight` in micro-units."""
@@ -192,7 +194,7 @@ def _weigh_groups(
         lowest[group] = min(place, lowest.get(group, place))
     weighed = []
     for group, (platform, upheld, overturned) in lowest.items():
-        weight = policy.reliability(upheld, overturned) * saturate(2 * UNIT, sums[group]) // UNIT
+        weight = policy.reliability(upheld, overturned) * saturate(GROUP_CAP, sums[group]) // UNIT
         if weight:
             weighed.append((group, platform, weight))
     weighed.sort(key=_platform_of)
@@ -224,8 +226,8 @@ def _weigh_link(bearer: Bearer, policy: RiskPolicy, day: int) -> WeighedLink:
     strength, strongest, accounts = weigh_kinds(bearer, policy)
     row = bearer.rows[0]
     reliability = policy.reliability(row.upheld, row.overturned)
-    borne = reliability * saturate(2 * UNIT, _mass(bearer, policy, day)) // UNIT
-    return WeighedLink(bearer, strength * borne // (2 * UNIT), strongest, accounts)
+    borne = reliability * saturate(GROUP_CAP, _mass(bearer, policy, day)) // UNIT
+    return WeighedLink(bearer, strength * borne // GROUP_CAP, strongest, accounts)
 
 
 def has_finding(bearers: Sequence[Bearer]) -> bool:
