@@ -12,7 +12,8 @@ DRIVERS = ("test_crash.py", "test_crash_worker.py", "test_crash_commands.py")
 
 def test_every_row_of_the_crash_table_is_driven_and_no_other() -> None:
     rows = re.findall(r"(?m)^\| (C[0-9]+) \|", MANUAL)
-    assert rows == [f"C{number}" for number in range(1, len(rows) + 1)]
+    numbers = [int(row[1:]) for row in rows]
+    assert numbers == sorted(set(numbers))
     driven: set[str] = set()
     for name in DRIVERS:
         text = (ROOT / "tests" / name).read_text("utf-8")

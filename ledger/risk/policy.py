@@ -187,32 +187,38 @@ class _Table:
         self.left = dict(members)
 
     def name(self, field: str) -> str:
+        """Give a field's name in full."""
         return f"{self.path}.{field}" if self.path else field
 
     def take(self, field: str) -> object:
+        """Take a field as it is."""
         if field not in self.left:
             raise InvalidPolicy(f"{self.name(field)}: is missing.")
         return self.left.pop(field)
 
     def integer(self, field: str, least: int, most: int) -> int:
+        """Take an integer, which a bool isn't here."""
         value = self.take(field)
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
             raise InvalidPolicy(f"{self.name(field)}: must be an integer from {least} to {most}.")
         return value
 
     def date(self, field: str) -> date:
+        """Take a date."""
         value = self.take(field)
         if isinstance(value, datetime) or not isinstance(value, date) or value.year not in _EPOCHS:
             raise InvalidPolicy(f"{self.name(field)}: must be a date from 2000 to 2099.")
         return value
 
     def currency(self, field: str) -> str:
+        """Take the code of a currency."""
         value = self.take(field)
         if not isinstance(value, str) or not _CURRENCY.fullmatch(value):
             raise InvalidPolicy(f"{self.name(field)}: isn't an ISO 4217 code.")
         return value
 
     def table(self, field: str) -> _Table:
+        """Take a table within this one."""
         return _Table(self.name(field), self.take(field))
 
     def integers(
@@ -228,6 +234,7 @@ class _Table:
         return taken
 
     def finish(self) -> None:
+        """Refuse what wasn't taken."""
         for field in self.left:
             raise InvalidPolicy(f"{self.name(field)}: isn't a field of a policy.")
 
