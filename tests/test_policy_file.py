@@ -179,7 +179,8 @@ def test_backtest_converts_each_loss_before_it_takes_the_largest(
     caller = asker.caller(now)
     asked = asker.request("q", BUYER, amount=Money(5000, "CNY"))
     given = assess_risk(ledger, caller, asked, now)
-    for loss in (Money(2000, "CNY"), Money(1000, "EUR")):  # 1,000 cents are 7,800 fen
+    losses = Money(2000, "CNY"), Money(1000, "EUR")  # 1,000 cents are 7,800 fen
+    for second, loss in enumerate(losses):
         told = Outcome(
             action="grant",
             decided_by="human",
@@ -190,7 +191,7 @@ def test_backtest_converts_each_loss_before_it_takes_the_largest(
             idempotency_key=None,
             digest=bytes(32),
         )
-        record_outcome(ledger, caller, given.id, told, now)
+        record_outcome(ledger, caller, given.id, told, now + timedelta(seconds=second))
     mild = parse_policy(write(2, "require_live_evidence = 250", "require_live_evidence = 390"))
     radius = backtest_policies(ledger, mild, POLICY, now - timedelta(days=1), lambda *_: None)
     assert radius.held_back_minor == 5000
