@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ledger.graph.ego import EgoNetwork, build_ego
 from ledger.identity.platform import require_scope
 from ledger.judging import own_report
+from ledger.ledger import learn_policies
 from ledger.store import entries, incidents, postings
 from ledger.store.engine import begin_read
 
@@ -29,5 +30,5 @@ def explore_incident(ledger: Ledger, caller: Caller, incident_id: str) -> EgoNet
             return EgoNetwork((), (), (), truncated=False)
         rows = postings.select_ego(connection, known.account)
         version = entries.read_state(connection).policy_version
-    rules = ledger.policies.get(version, ledger.policy).kinds
+        rules = learn_policies(ledger, connection, version).kinds
     return build_ego(rows, known.account, known.platform, rules)

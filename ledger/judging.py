@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ledger.incident.incident import IncidentReport
     from ledger.incident.statement import Change
     from ledger.ledger import Ledger
+    from ledger.risk.policy import RiskPolicy
     from ledger.store.entries import StoredEvent
     from ledger.store.incidents import StoredIncident
 
@@ -61,9 +62,15 @@ def own_report(caller: Caller, history: list[StoredEvent]) -> StoredEvent:
 
 
 def judge_new_report(
-    ledger: Ledger, report: IncidentReport, platform: Platform, received_at: datetime
+    ledger: Ledger,
+    policy: RiskPolicy,
+    report: IncidentReport,
+    platform: Platform,
+    received_at: datetime,
 ) -> None:
-    """Refuse a report that breaks a rule.
+    """Refuse a report that breaks a rule, or is too heavy under the policy in force.
+
+    If another is in force when it gets its place, it weighs by that one, and at most `MASS_MAX`.
 
     *Raises*: InvalidIdentifier, WrongJurisdiction, StandardNotMet, EvidenceTooHeavy.
     """
@@ -76,15 +83,17 @@ def judge_new_report(
         received_at=received_at,
     )
     judge_report(report, received_at=received_at)
-    weigh_report(ledger.policy, report)  # refuses what would leave 64 bits, before it is kept
+    weigh_report(policy, report)  # refuses what would leave 64 bits, before it is kept
 
 
-def judge_change(
+def judge_change(  # noqa: PLR0913 - what a change is held against
     ledger: Ledger,
+    policy: RiskPolicy,
     change: Change | Acknowledgement,
     platform: Platform,
     history: list[StoredEvent],
     known: StoredIncident | None,
+    *,
     received_at: datetime,
 ) -> None:
     """Refuse a change of an incident that is closed, or that names another case or account.
@@ -106,7 +115,7 @@ def judge_change(
     if op is Op.RESTITUTED and Op.RESTITUTED in ops:
         raise EventRefused("The incident was made good already.")
     if isinstance(change, Correction):
-        judge_new_report(ledger, change.report, platform, received_at)
+        judge_new_report(ledger, policy, change.report, platform, received_at)
         if activates_at(change.report, ledger.jurisdiction, received_at=received_at) is not None:
             raise EventRefused("The window to respond to the correction's notice is still open.")
 

@@ -28,7 +28,7 @@ from ledger.log.checkpoint import Checkpoint, sign_checkpoint
 from ledger.log.leaf import Leaf, Op, commit, encode_leaf, tag_issuer
 from ledger.log.merkle import frontier_root, grow, leaf_hash
 from ledger.privacy.sealing import SealedToken, seal, unseal
-from ledger.store import entries, erasures, incidents, ledgers, overrides, platforms, postings
+from ledger.store import entries, erasures, incidents, overrides, platforms, postings
 from ledger.store.engine import begin_read, begin_write
 from ledger.store.entries import LogState, StoredEvent
 from ledger.store.waiting import announce_publication
@@ -108,7 +108,7 @@ def draft_event(ledger: Ledger, event: StoredEvent, token: bytes) -> StoredEvent
     return replace(event, sealed=sealed, salt=secrets.token_bytes(32))
 
 
-def sequence_pending(  # noqa: C901, PLR0912, PLR0915 - flat: no frame stands between the one writer and its statements
+def sequence_pending(  # noqa: C901 - flat: no frame stands between the one writer and its statements
     ledger: Ledger,
     connection: Connection,
     limit: int = BATCH_MAX,
@@ -132,9 +132,8 @@ def sequence_pending(  # noqa: C901, PLR0912, PLR0915 - flat: no frame stands be
             tag_keys[stored.platform] = unseal(
                 ledger.keys.wrap_key, sealed, context=tag_key_context(uri)
             )
-        if version:
-            learn_policies(ledger, ledgers.select_unknown(connection, version, ledger.policies))
-        policy = ledger.policies[version] if version else ledger.policy
+        # The first entry publishes the first policy; none is in force before it.
+        policy = learn_policies(ledger, connection, version or min(ledger.policies))
         known = incidents.find_incident(connection, stored.incident)
         content = entries.find_entry_event(connection, known.content_index) if known else None
         effect = derive_effect(ledger, policy, stored, known, _recall(content, erased), index)

@@ -85,7 +85,7 @@ def with_high_from_one_group() -> Rulebook:
     broken = copy_module(
         "ledger/risk/score.py",
         "broken_level",
-        ("allowed_high=len(groups) > 1", "allowed_high=True"),
+        ("return finding or groups > 1", "return finding or groups > 0"),
     )
     return Rulebook(score=broken.score_on_day)
 
