@@ -40,6 +40,8 @@ FEW = (Bucket.ONE, Bucket.ONE, Bucket.ONE, Bucket.FEW)
 REPORTS = ("report",)
 CHANGES = ("retraction", "retraction", "correction", "correction", "correction", "restitution")
 OVERRIDES = ("unlinking", "recycling", "recycling", "recycling", "marking", "marking")
+# From when to when somebody is marked: around today, long ago, some day.
+MARKED_DAYS = ((-30, 0), (-30, 300), (-300, -290), (-300, -290), (310, 320), (310, 320))
 EVERYTHING = REPORTS * 8 + CHANGES + OVERRIDES
 
 
@@ -183,9 +185,10 @@ class World:
         named = self.random.sample([Kind.PHONE, Kind.EMAIL, Kind.PAY, Kind.NID], 2)
         identifiers = tuple(one.identifier for one in self.draw_claims(named))
         marking = platform.marking(buyer, identifiers[: self.random.randrange(3)], self.now)
-        if self.random.random() < 0.3:
-            until = self.now + timedelta(days=self.random.choice([0, 30, 300]))
-            return replace(marking, kind=MarkerKind.IMPERSONATED, until=until)
+        if self.random.random() < 0.4:
+            begins, until = (timedelta(days=day) for day in self.random.choice(MARKED_DAYS))
+            at = {"begins": self.now + begins, "until": self.now + until}
+            return replace(marking, kind=MarkerKind.IMPERSONATED, **at)
         stolen = tuple(
             one.jti
             for one in self.open
