@@ -73,6 +73,7 @@ class World:
         self.sent: list[Sent] = []
         self.open: list[IncidentReport] = []
         self._restituted: set[str] = set()
+        self._marked: list[Marking] = []
         self._ended: dict[str, datetime] = {}  # of what was corrected
 
     def draw_claims(self, kinds: Sequence[Kind]) -> tuple[IdentifierClaim, ...]:
@@ -185,10 +186,14 @@ class World:
         named = self.random.sample([Kind.PHONE, Kind.EMAIL, Kind.PAY, Kind.NID], 2)
         identifiers = tuple(one.identifier for one in self.draw_claims(named))
         marking = platform.marking(buyer, identifiers[: self.random.randrange(3)], self.now)
-        if self.random.random() < 0.4:
+        if self.random.random() < 0.6:
             begins, until = (timedelta(days=day) for day in self.random.choice(MARKED_DAYS))
             at = {"begins": self.now + begins, "until": self.now + until}
-            return replace(marking, kind=MarkerKind.IMPERSONATED, **at)
+            if self._marked and self.random.random() < 0.7:  # the same people, at another time
+                known = self.random.choice(self._marked)
+                return replace(known, jti=marking.jti, txn=marking.txn, **at)
+            self._marked.append(replace(marking, kind=MarkerKind.IMPERSONATED, **at))
+            return self._marked[-1]
         stolen = tuple(
             one.jti
             for one in self.open
