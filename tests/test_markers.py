@@ -68,8 +68,8 @@ def test_days_between_two_markers_are_marked_by_neither(
     marking = a.marking("them", (email.identifier,), now)
     days = [(-300, -290), (300, 310), (301, 309), (305, 320)]
     for first, last in days[::-1] if reverse else days:
-        times = {"begins": now + first * DAY, "until": now + last * DAY}
-        a.send(replace(marking, jti=a.next_id("evt"), **times), now)
+        begins, until = now + first * DAY, now + last * DAY
+        a.send(replace(marking, jti=a.next_id("evt"), begins=begins, until=until), now)
     for day, basis in ((-301, False), (-295, True), (0, False), (300, True), (320, True)):
         at = now + day * DAY
         assert ask(ledger, b, at, email).protected is basis

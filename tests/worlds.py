@@ -187,12 +187,13 @@ class World:
         identifiers = tuple(one.identifier for one in self.draw_claims(named))
         marking = platform.marking(buyer, identifiers[: self.random.randrange(3)], self.now)
         if self.random.random() < 0.6:
-            begins, until = (timedelta(days=day) for day in self.random.choice(MARKED_DAYS))
-            at = {"begins": self.now + begins, "until": self.now + until}
+            days = self.random.choice(MARKED_DAYS)
+            begins, until = (self.now + timedelta(days=day) for day in days)
             if self._marked and self.random.random() < 0.7:  # the same people, at another time
-                known = self.random.choice(self._marked)
-                return replace(known, jti=marking.jti, txn=marking.txn, **at)
-            self._marked.append(replace(marking, kind=MarkerKind.IMPERSONATED, **at))
+                earlier = self.random.choice(self._marked)
+                return replace(earlier, jti=marking.jti, txn=marking.txn, begins=begins, until=until)
+            marking = replace(marking, kind=MarkerKind.IMPERSONATED, begins=begins, until=until)
+            self._marked.append(marking)
             return self._marked[-1]
         stolen = tuple(
             one.jti

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
 # Of an account's identifiers: those that aren't too crowded to be read, as a question reads them.
-_EGO = text(f"""
+_EGO = text("""
     SELECT p.identifier, t.kind, p.account, p.platform, SUM(p.count) AS incidents,
            MIN(p.first_day) AS first_day, MAX(p.last_day) AS last_day
     FROM posting own JOIN posting p ON p.identifier = own.identifier
                      JOIN identifier t ON t.id = own.identifier
     WHERE own.account = :account AND own.identifier <> own.account
-      AND (t.kind = {Kind.NID.code} OR NOT EXISTS (
+      AND (t.kind = :nid OR NOT EXISTS (
         SELECT 1 FROM multiplicity m WHERE m.identifier = own.identifier AND m.accounts >= 500))
       AND NOT EXISTS (
         SELECT 1 FROM separation s WHERE s.account = :account AND s.other = p.account)
@@ -47,9 +47,10 @@ def select_ego(connection: Connection, account: int) -> tuple[list[EgoRow], list
     *Shape*: without the rows of crowds, and without whom was stated to be another person.
     """
     at = {"account": account}
+    wanted = at | {"nid": Kind.NID.code}
     rows = [
         EgoRow._make(row)._replace(incidents=int(row.incidents))
-        for row in connection.execute(_EGO, at)
+        for row in connection.execute(_EGO, wanted)
     ]
     counts = dict.fromkeys(
         EgoCount(row[7], Multiplicity(bytes(row[0]), *row[1:7]))
