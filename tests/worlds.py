@@ -191,7 +191,9 @@ class World:
             begins, until = (self.now + timedelta(days=day) for day in days)
             if self._marked and self.random.random() < 0.7:  # the same people, at another time
                 earlier = self.random.choice(self._marked)
-                return replace(earlier, jti=marking.jti, txn=marking.txn, begins=begins, until=until)
+                return replace(
+                    earlier, jti=marking.jti, txn=marking.txn, begins=begins, until=until
+                )
             marking = replace(marking, kind=MarkerKind.IMPERSONATED, begins=begins, until=until)
             self._marked.append(marking)
             return self._marked[-1]
