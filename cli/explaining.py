@@ -86,7 +86,7 @@ def _draw(replayed: Replayed, console: Console) -> None:
     if replayed.differing:
         console.print(f"[red]not as it was recorded[/]: {', '.join(replayed.differing)}")
     else:
-        console.print("the exact score and everything that was shown agree with the recorded answer")
+        console.print("the exact score and everything that was shown agree with the record")
 
 
 def _bar(points: int) -> str:
