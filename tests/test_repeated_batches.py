@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from exact import settle
 from reports import claim
-from simulator import phone_and_device
+from simulator import phone_and_device, render_portfolio, render_question
 from test_batches import count
+from test_http_answers import Wire, problem
 
 from ledger.answering import find_assessment
 from ledger.assessing import Asking, Subject, assess_batch, assess_risk, count_portfolio
@@ -108,3 +109,31 @@ def test_batch_that_arrives_twice_at_once_is_answered_once(
         told = [plain(one.result()) for one in asked]
     assert told == told[:1] * 4
     assert count(ledger) == (3, 2)  # two answers, and which they are
+
+
+def test_keys_of_batches_and_portfolios_hold_on_the_wire(
+    ledger: Ledger, simulator: Callable[..., Simulator], now: datetime
+) -> None:
+    wire = Wire(ledger, simulator, now)
+    with wire.http as http:
+        shop, access = wire.join("shop-a")
+        wire.work()
+        keyed = access | {"Idempotency-Key": "batch-1"}
+        asked = [render_question(one) for one in ask_for(shop.platform)]
+        batch = {"questions": asked}
+        first = http.post("/v1/risk-assessments/batch", json=batch, headers=keyed)
+        again = http.post("/v1/risk-assessments/batch", json=batch, headers=keyed)
+        assert (first.status_code, again.content) == (200, first.content)
+        fewer = {"questions": asked[:1]}
+        other = http.post("/v1/risk-assessments/batch", json=fewer, headers=keyed)
+        assert problem(other) == (409, "idempotency-key-reused")
+        portfolio: Any = render_portfolio(ask_for(shop.platform)[0], 1000)
+        keyed = access | {"Idempotency-Key": "portfolio-1"}
+        counted = [
+            http.post("/v1/portfolio-statistics", json=portfolio, headers=keyed) for _ in range(2)
+        ]
+        assert counted[0].status_code == 200
+        assert counted[0].content == counted[1].content
+        few = portfolio | {"subjects": portfolio["subjects"][1:]}
+        refused = http.post("/v1/portfolio-statistics", json=few, headers=access)
+        assert refused.json()["errors"][0]["detail"] == "At least 1,000 subjects are needed."
