@@ -55,7 +55,7 @@ def test_policies_are_published_tried_compared_and_answers_explained(tmp_path: P
     explained = run(folder, "risk", "explain", str(answer["id"]))
     assert explained.exit_code == 0
     assert explained.stdout.startswith("374 MEDIUM  same_person")
-    assert "every integer agrees" in explained.stdout
+    assert "the exact score and everything that was shown agree" in explained.stdout
     parts = json.loads(run(folder, "risk", "explain", str(answer["id"]), "--json").stdout)
     assert f"{parts['groups'][0]['weight']:,}" in explained.stdout
     assert sum(one["points"] for one in parts["reasons"]) == parts["score"] == 374

@@ -355,3 +355,10 @@ def find_repeated_assessment(
         )
     ).one_or_none()
     return None if row is None else read_row(row)
+
+
+def select_answers(connection: Connection, platform: int, ids: Sequence[str]) -> dict[str, str]:
+    """Give the texts of some of a platform's own answers by their ids."""
+    chosen = assessment.c.platform == platform, assessment.c.id.in_(ids)
+    rows = connection.execute(select(assessment.c.id, assessment.c.answer).where(*chosen))
+    return {row.id: row.answer for row in rows}
