@@ -111,7 +111,7 @@ def read_risk_assessment(ledger: Ledger, call: Call[None]) -> Answer:
     replies=(
         Reply(
             200,
-            "Whether every integer agrees.",
+            "Whether the exact score and everything that was shown agree.",
             model=Replay,
             example={
                 "assessment": EXAMPLE_ID,

@@ -136,7 +136,10 @@ class PortfolioRequest(RequestModel):
     """A question about 1,000 accounts or more at once: about how many are at which level."""
 
     purpose: Literal["portfolio_statistics"]
-    subjects: Annotated[list[PortfolioSubject], Field(max_length=PORTFOLIO_MAX)]
+    subjects: Annotated[
+        list[PortfolioSubject],
+        Field(max_length=PORTFOLIO_MAX, json_schema_extra={"minItems": PORTFOLIO_MIN}),
+    ]
 
 
 def read_claims(

@@ -19,7 +19,7 @@ from api.questions import (
     violation,
 )
 from api.rendering import JSON, render_text, render_text_of
-from ledger.assessing import AssessmentRequest, assess_batch, assess_risk, count_portfolio
+from ledger.assessing import Subject, assess_batch, assess_risk, count_portfolio
 from ledger.errors import (
     IdempotencyKeyReused,
     InvalidIdentifier,
@@ -27,7 +27,8 @@ from ledger.errors import (
     NotOffered,
     OrderConflict,
 )
-from ledger.risk.advice import Purpose
+from ledger.recording import Asking
+from ledger.risk.reason import TEXTS
 
 if TYPE_CHECKING:
     from api.operation import Call
@@ -171,7 +172,7 @@ ASSESSED = Reply(
         "reasons": [
             {
                 "code": "CONFIRMED_INCIDENTS",
-                "message": {"en": "Confirmed incidents at one platform"},
+                "message": TEXTS["CONFIRMED_INCIDENTS"],
                 "points": 370,
                 "ends": "2031-11",
                 "link": None,
@@ -227,13 +228,15 @@ def create_risk_assessment(ledger: Ledger, call: Call[RiskAssessmentRequest]) ->
     body=json_body(BatchRequest, example={"questions": [QUESTION]}),
     body_max_bytes=BATCH_BYTES_MAX,
     replies=(Reply(200, "The answers.", model=BatchAnswer),),
-    errors=(InvalidIdentifier, InvalidIssuer, NotOffered),
+    errors=(InvalidIdentifier, InvalidIssuer, IdempotencyKeyReused, NotOffered),
+    creates=True,
 )
 def create_risk_assessments(ledger: Ledger, call: Call[BatchRequest]) -> Answer:
     """Ask about up to 1,000 buyers at once.
 
     One read, one record, one policy, one size of the log. A question whose order was asked about
-    with another account or identifier set is refused in its place; all others are answered.
+    with another account or identifier set is refused in its place; all others are answered. A
+    repeat under the same Idempotency-Key gets the same answers and refusals.
     """
     requests = [
         read_question(asked, call.digest, None, f"/questions/{place}")
@@ -243,7 +246,8 @@ def create_risk_assessments(ledger: Ledger, call: Call[BatchRequest]) -> Answer:
         if one.evidence:
             pointer = f"/questions/{place}/context/evidence"
             raise violation(pointer, "single", "Evidence goes with a question of its own.")
-    told = assess_batch(ledger, call.caller, requests, call.now)
+    asking = Asking(call.idempotency_key, call.digest)
+    told = assess_batch(ledger, call.caller, requests, call.now, asking)
     items = [
         f'{{"answer":null,"refused":{render_text_of({"code": one.code, "detail": one.detail})}}}'
         if isinstance(one, OrderConflict)
@@ -272,30 +276,21 @@ def create_risk_assessments(ledger: Ledger, call: Call[BatchRequest]) -> Answer:
     ),
     body_max_bytes=BATCH_BYTES_MAX,
     replies=(Reply(200, "The counts.", model=PortfolioAnswer),),
-    errors=(InvalidIdentifier, InvalidIssuer, NotOffered),
+    errors=(InvalidIdentifier, InvalidIssuer, IdempotencyKeyReused, NotOffered),
+    creates=True,
 )
 def create_portfolio_statistics(ledger: Ledger, call: Call[PortfolioRequest]) -> Answer:
     """Count about how many of 1,000 of your accounts or more are at which level.
 
     No order is needed, and nothing is said of any one account: counts are in tens and off by up
-    to ten. Who asked is recorded.
+    to ten. Who asked is recorded. The example is shortened to one account; 1,000 are needed.
     """
     if len(call.body.subjects) < PORTFOLIO_MIN:
-        raise violation("/subjects", "too-few", "Fewer accounts could be told apart.")
-    requests = []
-    for place, one in enumerate(call.body.subjects):
-        account, identifiers = read_claims(one.subject, one.context.bindings, f"/subjects/{place}")
-        request = AssessmentRequest(
-            account=account,
-            identifiers=identifiers,
-            purpose=Purpose.CHECKOUT,
-            order_commitment="",
-            claim_code=None,
-            amount=None,
-            client_reference=None,
-            idempotency_key=None,
-            digest=call.digest,
-        )
-        requests.append(request)
-    counted = count_portfolio(ledger, call.caller, requests, call.now)
+        raise violation("/subjects", "too-few", f"At least {PORTFOLIO_MIN:,} subjects are needed.")
+    subjects = [
+        Subject(*read_claims(one.subject, one.context.bindings, f"/subjects/{place}"))
+        for place, one in enumerate(call.body.subjects)
+    ]
+    asking = Asking(call.idempotency_key, call.digest)
+    counted = count_portfolio(ledger, call.caller, subjects, call.now, asking)
     return render_text(counted.text, media_type=JSON)

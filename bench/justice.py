@@ -315,17 +315,18 @@ def lay_out(summary: Summary, section: str) -> tuple[list[str], list[str]]:
 
 def print_table(summary: Summary, found: Sequence[Findings]) -> None:
     """Print every section, and the checks."""
-    nothing = (0.0, 0.0)
     for section, title in SECTIONS.items():
         rows, columns = lay_out(summary, section)
         print(f"\n{title}\n{' ' * 36}" + "".join(f"{one:>20}" for one in columns))
         for row in rows:
-            cells = [summary.get((section, row, one), nothing) for one in columns]
-            print(f"  {row:<34}" + "".join(f"{mean:>10.3f} ±{half:>8.3f}" for mean, half in cells))
+            cells = [summary.get((section, row, one), (0.0, 0.0)) for one in columns]
+            shown = (f"{m:>10.3f} {f'±{h:>8.3f}' if h >= 0 else '–':>9}" for m, h in cells)
+            print(f"  {row:<34}" + "".join(shown))
     print("\nWhat must hold without exception")
     for check, claim in CHECKS.items():
         broken, tried = sum(x.broken[check] for x in found), sum(x.tried[check] for x in found)
-        print(f"  {'BROKEN' if broken else 'holds':<6}  {broken} of {tried}: {claim}")
+        word = "BROKEN" if broken else "holds" if tried else "not tried"
+        print(f"  {word:<9}  {broken} of {tried}: {claim}")
 
 
 def draw_charts(summary: Summary, folder: Path) -> None:

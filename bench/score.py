@@ -135,9 +135,9 @@ def _conclude(ledger: Ledger, presented: tuple[Presented, ...], evidence: Eviden
         "the asker's group",
         presented,
         evidence,
-        ledger.policy.kinds,
+        ledger.policies[1].kinds,
     )
-    score = score_on_day(found, ledger.policy, day_number(datetime.now(UTC).date()))
+    score = score_on_day(found, ledger.policies[1], day_number(datetime.now(UTC).date()))
     return explain_score(score)
 
 
@@ -156,7 +156,7 @@ def _build_networkx(path: str) -> nx.Graph:
 
 def _walk(ledger: Ledger, graph: nx.Graph, presented: tuple[Presented, ...]) -> int:
     """Sum what the accounts two hops away bear: less than a score, and already slower or not."""
-    policy, day, borne = ledger.policy, day_number(datetime.now(UTC).date()), 0
+    policy, day, borne = ledger.policies[1], day_number(datetime.now(UTC).date()), 0
     for account in {other for one in presented for other in graph[one.key]}:
         for mass, half_life in graph.nodes[account]["masses"]:
             borne += decayed_mass(mass, day, policy.half_lives[half_life], policy.epoch_day)

@@ -1,4 +1,4 @@
-"""`risk explain`: one recorded answer, computed again, to the last integer."""
+"""`risk explain`: one recorded answer, computed again, with its exact integers."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _draw(replayed: Replayed, console: Console) -> None:
     if replayed.differing:
         console.print(f"[red]not as it was recorded[/]: {', '.join(replayed.differing)}")
     else:
-        console.print("every integer agrees with the recorded answer")
+        console.print("the exact score and everything that was shown agree with the record")
 
 
 def _bar(points: int) -> str:

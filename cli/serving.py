@@ -37,6 +37,7 @@ from ledger.checking import check_ready
 from ledger.erasing import destroy_again
 from ledger.errors import InvalidInput, LedgerUnavailable
 from ledger.expiring import expire_due
+from ledger.governing import list_policies
 from ledger.sequencing import sequence
 from ledger.store.scrubbing import scrub_database
 
@@ -268,7 +269,7 @@ def upgrade(folder: Path, origin: str | None, jurisdiction: str | None) -> None:
         described = {
             "origin": ledger.origin,
             "jurisdiction": ledger.jurisdiction.code,
-            "policy_version": ledger.policy.version,
+            "policy_version": next(one.version for one in list_policies(ledger) if one.in_force),
             "vkey": ledger.vkey,
         }
         if origin is not None and (origin, jurisdiction) != (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ledger.graph.posting import day_number, decayed_mass
 from ledger.graph.ring import Membership, find_rings
 from ledger.ledger import learn_policies
-from ledger.store import entries, ledgers, overrides, postings
+from ledger.store import entries, overrides, postings
 from ledger.store.engine import begin_read
 
 if TYPE_CHECKING:
@@ -25,8 +25,7 @@ def find_ledger_rings(ledger: Ledger, at: datetime, *, persons_min: int) -> tupl
     day = day_number(at.date())
     with begin_read(ledger.database, snapshot=True) as connection:
         version = entries.read_state(connection).policy_version
-        learn_policies(ledger, ledgers.select_unknown(connection, version, ledger.policies))
-        policy = ledger.policies[version]
+        policy = learn_policies(ledger, connection, version)
         rows = [
             Membership(
                 row.account,

@@ -7,31 +7,37 @@ answered. If we die right before the commit, nobody has learned anything.
 
 from __future__ import annotations
 
-import hmac
-import json
-from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from ledger.errors import (
-    IdempotencyKeyReused,
-    InvalidInput,
     InvalidIssuer,
     NotOffered,
     OrderConflict,
 )
-from ledger.graph.link import Presented, bind_claims, split_claims
+from ledger.graph.link import Presented, bind_claims
 from ledger.graph.neighbourhood import build_neighbourhood
 from ledger.graph.posting import day_number
 from ledger.identity.identifier import account_key, check_epoch, lookup_key
 from ledger.identity.platform import require_scope
-from ledger.ledger import learn_policies, learn_shadows, mint_id
+from ledger.ledger import learn_policies, mint_id
 from ledger.recognising import render_seen
+from ledger.recording import (
+    COMPACT,
+    NO_KEY,
+    Asking,
+    draft_batch,
+    find_batch,
+    find_repeated,
+    record_bound,
+)
 from ledger.risk.advice import advise
 from ledger.risk.answer import answer_question
+from ledger.risk.order import check_order
+from ledger.risk.portfolio import COUNT_STEP, blur_counts, check_portfolio
 from ledger.risk.score import score_on_day
-from ledger.store import assessments, ledgers
+from ledger.store import assessments
 from ledger.store import evidence as exchanged
 from ledger.store.assessments import GivenAnswer, StoredAssessment
 from ledger.store.engine import begin_read, begin_write
@@ -47,13 +53,9 @@ if TYPE_CHECKING:
     from ledger.incident.incident import Money
     from ledger.ledger import Ledger
     from ledger.risk.advice import Purpose
-    from ledger.store.evidence import Match
 
 VALID_FOR = timedelta(minutes=10)
 PORTFOLIO_STATISTICS = "portfolio_statistics"  # a purpose that is about no single buyer
-PORTFOLIO_SHARED_MAX = 3
-_COUNT_STEP = 10
-_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,13 @@ class AssessmentRequest:
     evidence: tuple[Sought, ...] = ()
 
 
+class Subject(NamedTuple):
+    """An account and its identifiers, about which nothing by itself is asked."""
+
+    account: AccountRef
+    identifiers: tuple[IdentifierClaim, ...]
+
+
 def assess_risk(
     ledger: Ledger, caller: Caller, request: AssessmentRequest, assessed_at: datetime
 ) -> GivenAnswer:
@@ -86,59 +95,58 @@ def assess_risk(
     asked = _bind(ledger, request)
     with begin_write(ledger.database, autocommit=not request.evidence) as connection:
         if request.idempotency_key is not None:
-            repeated = assessments.find_repeated_assessment(
-                connection, platform.id, request.idempotency_key
-            )
+            asking = Asking(request.idempotency_key, request.digest)
+            repeated = find_repeated(connection, platform.id, asking)
             if repeated is not None:
-                return _repeat(repeated, request)
+                return GivenAnswer(repeated.id, repeated.answer)
         evidence = assessments.read_evidence(connection, asked.keys)
-        version = evidence.policy_version
-        learn_policies(ledger, ledgers.select_unknown(connection, version, ledger.policies))
-        shadow = evidence.shadow_version
-        learn_shadows(ledger, ledgers.select_unknown_shadow(connection, shadow, ledger.shadows))
-        matches: list[Match] = []
-        for one in request.evidence:
-            nearest = exchanged.find_like(connection, one.forms)
-            matches += exchanged.select_matches(connection, one.digest, nearest, platform.group)
-        new = _answer(ledger, platform, asked, evidence, assessed_at, render_seen(matches))
+        learn_policies(ledger, connection, evidence.policy_version, evidence.shadow_version)
+        matches = exchanged.find_matches(connection, request.evidence, platform.group)
+        seen = render_seen([one for of_file in matches for one in of_file])
+        new = _answer(ledger, platform, request, asked, evidence, assessed_at, seen)
         if request.evidence:  # one transaction: nobody withdraws in between what was matched
-            bound = assessments.lock_orders(connection, platform.id, [new])[new.order_commitment]
-            check_order(bound, new.account, new.identifiers)
-            assessments.widen_order(connection, platform.id, new.order_commitment, new.identifiers)
-            assessments.insert_assessment(connection, new)
-            records = [one.record for one in matches]
-            exchanged.record_matches(connection, new.id, platform.id, records, assessed_at)
+            record_bound(connection, new)
+            exchanged.record_matches(connection, new.id, platform.id, matches, assessed_at)
             return GivenAnswer(new.id, new.answer)
         is_recorded = assessments.record_first(connection, new)
     if not is_recorded:  # the order was asked about before
         with begin_write(ledger.database) as connection:
-            bound = assessments.lock_order(connection, platform.id, new.order_commitment)
-            check_order(bound, new.account, new.identifiers)
-            assessments.widen_order(connection, platform.id, new.order_commitment, new.identifiers)
-            assessments.insert_assessment(connection, new)
+            record_bound(connection, new)
     return GivenAnswer(new.id, new.answer)
 
 
 def assess_batch(
-    ledger: Ledger, caller: Caller, requests: Sequence[AssessmentRequest], assessed_at: datetime
+    ledger: Ledger,
+    caller: Caller,
+    requests: Sequence[AssessmentRequest],
+    assessed_at: datetime,
+    asking: Asking = NO_KEY,
 ) -> list[GivenAnswer | OrderConflict]:
     """Assess many buyer accounts by one read, record all answers in one transaction, give them.
 
     *Shape*: in the order of the questions; a conflict of its order stands in the place of an
-    answer, and that one isn't recorded. *Raises*: as `assess_risk`, before anything is read.
+    answer, and that one isn't recorded. Under an Idempotency-Key it is recorded beside them which
+    answers the batch got, so that a repeat gets the same ones. *Raises*: as `assess_risk`, before
+    anything is recorded.
     """
     _check_asker(ledger, caller, requests)
     platform = caller.platform
     questions = [_bind(ledger, request) for request in requests]
     with begin_read(ledger.database, snapshot=True) as connection:
+        repeated = find_batch(connection, platform.id, asking)
+        if repeated is not None:
+            return repeated
         shelf = assessments.read_shelf(connection, [one.keys for one in questions])
-        version = shelf.policy_version
-        learn_policies(ledger, ledgers.select_unknown(connection, version, ledger.policies))
-        shadow = shelf.shadow_version
-        learn_shadows(ledger, ledgers.select_unknown_shadow(connection, shadow, ledger.shadows))
-    new = [_answer(ledger, platform, one, shelf.select(one.keys), assessed_at) for one in questions]
+        learn_policies(ledger, connection, shelf.policy_version, shelf.shadow_version)
+    new = [
+        _answer(ledger, platform, request, one, shelf.select(one.keys), assessed_at)
+        for request, one in zip(requests, questions, strict=True)
+    ]
     with begin_write(ledger.database) as connection:
         bound = assessments.lock_orders(connection, platform.id, new)
+        repeated = find_batch(connection, platform.id, asking)  # that was answered meanwhile
+        if repeated is not None:
+            return repeated
         told: list[GivenAnswer | OrderConflict] = []
         kept, wider = [], {}
         for one in new:
@@ -156,11 +164,18 @@ def assess_batch(
         for commitment, identifiers in wider.items():
             assessments.widen_order(connection, platform.id, commitment, identifiers)
         assessments.insert_assessments(connection, kept)
+        if asking.idempotency_key is not None:
+            record = draft_batch(new[0], told, asking)
+            assessments.insert_assessment(connection, record)
     return told
 
 
 def count_portfolio(
-    ledger: Ledger, caller: Caller, requests: Sequence[AssessmentRequest], assessed_at: datetime
+    ledger: Ledger,
+    caller: Caller,
+    subjects: Sequence[Subject],
+    assessed_at: datetime,
+    asking: Asking = NO_KEY,
 ) -> GivenAnswer:
     """Count how many of many accounts are at which level, about, and record who asked.
 
@@ -168,26 +183,33 @@ def count_portfolio(
     same accounts, and floored to tens, so that one more account can't be told by difference.
     *Raises*: as `assess_risk`.
     """
-    _check_asker(ledger, caller, requests)
-    questions = [_bind(ledger, request) for request in requests]
-    _check_portfolio(questions)
+    _check_asker(ledger, caller, subjects)
+    questions = [_bind(ledger, one) for one in subjects]
+    keys = [one.keys for one in questions]
+    check_portfolio(keys)
     levels = dict.fromkeys(("LOW", "MEDIUM", "HIGH"), 0)
     group = caller.platform.group
     with begin_read(ledger.database, snapshot=True) as connection:
-        shelf = assessments.read_shelf(connection, [one.keys for one in questions])
+        repeated = find_repeated(connection, caller.platform.id, asking)
+        if repeated is not None:
+            return GivenAnswer(repeated.id, repeated.answer)
+        shelf = assessments.read_shelf(connection, keys)
         version = shelf.policy_version
-        learn_policies(ledger, ledgers.select_unknown(connection, version, ledger.policies))
-    policy, day = ledger.policies[version], day_number(assessed_at.date())
+        policy = learn_policies(ledger, connection, version)
+    day = day_number(assessed_at.date())
     for one in questions:
         found = shelf.select(one.keys)
         surroundings = build_neighbourhood(one.account, group, one.presented, found, policy.kinds)
         levels[score_on_day(surroundings, policy, day).level] += 1
     with begin_write(ledger.database) as connection:
+        repeated = find_repeated(connection, caller.platform.id, asking)  # counted meanwhile
+        if repeated is not None:
+            return GivenAnswer(repeated.id, repeated.answer)
         counted = {
             "id": mint_id("ra_", assessed_at),
             "assessed_at": _text(assessed_at),
-            "subjects": len(questions) // _COUNT_STEP * _COUNT_STEP,
-            "levels": _blur(levels, ledger.keys.index_key, caller.platform.id, questions),
+            "subjects": len(keys) // COUNT_STEP * COUNT_STEP,
+            "levels": blur_counts(levels, ledger.keys.index_key, caller.platform.id, keys),
             "policy_version": version,
             "log": {"size": shelf.log_size, "origin": ledger.origin},
         }
@@ -202,40 +224,17 @@ def count_portfolio(
             log_size=shelf.log_size,
             policy_version=version,
             score=0,
-            answer=_COMPACT(counted),
-            idempotency_key=None,
-            request_hash=requests[0].digest,
+            answer=COMPACT(counted),
+            idempotency_key=asking.idempotency_key,
+            request_hash=asking.digest,
         )
-        assessments.insert_assessments(connection, [recorded])
+        assessments.insert_assessment(connection, recorded)
     return GivenAnswer(recorded.id, recorded.answer)
 
 
-def _check_portfolio(questions: Sequence[_Question]) -> None:
-    """Check that a portfolio is one: many accounts, no identifier of which is on many of them.
-
-    Otherwise one buyer's identifiers could be presented a thousand times. *Raises*: InvalidInput.
-    """
-    held = Counter(key for one in questions for key in set(one.keys[1:]))
-    if len({one.account for one in questions}) != len(questions):
-        raise InvalidInput("A portfolio names an account once.")
-    if max(held.values(), default=0) > PORTFOLIO_SHARED_MAX:
-        raise InvalidInput("A portfolio presents an identifier for three accounts at most.")
-
-
-def _blur(
-    levels: dict[str, int], key: bytes, platform: int, questions: Sequence[_Question]
-) -> dict[str, int]:
-    """Put each count off by up to ten, by a key: asking the same again tells nothing more."""
-    accounts = b"%d\x00" % platform + b"".join(sorted(b"".join(one.keys) for one in questions))
-    blurred = {}
-    for name, number in levels.items():
-        noise = hmac.digest(key, b"portfolio\x00" + name.encode() + b"\x00" + accounts, "sha256")
-        off = int.from_bytes(noise[:8]) % (2 * _COUNT_STEP + 1) - _COUNT_STEP
-        blurred[name] = max(0, number + off) // _COUNT_STEP * _COUNT_STEP
-    return blurred
-
-
-def _check_asker(ledger: Ledger, caller: Caller, requests: Sequence[AssessmentRequest]) -> None:
+def _check_asker(
+    ledger: Ledger, caller: Caller, requests: Sequence[AssessmentRequest | Subject]
+) -> None:
     require_scope(caller, "risk:read")
     if ledger.jurisdiction.answer != "score":
         raise NotOffered("This ledger's jurisdiction profile doesn't offer scores.")
@@ -247,15 +246,14 @@ def _check_asker(ledger: Ledger, caller: Caller, requests: Sequence[AssessmentRe
 
 
 class _Question(NamedTuple):
-    """A request with its lookup keys: the account's own first, then the identifiers'."""
+    """The lookup keys of a question: the account's own first, then the identifiers'."""
 
-    request: AssessmentRequest
     account: bytes
     presented: tuple[Presented, ...]
     keys: tuple[bytes, ...]
 
 
-def _bind(ledger: Ledger, request: AssessmentRequest) -> _Question:
+def _bind(ledger: Ledger, request: AssessmentRequest | Subject) -> _Question:
     key = ledger.keys.index_key
     account = account_key(key, request.account)
     presented = tuple(
@@ -269,12 +267,13 @@ def _bind(ledger: Ledger, request: AssessmentRequest) -> _Question:
             for claim in request.identifiers
         ]
     )
-    return _Question(request, account, presented, (account, *[one.key for one in presented]))
+    return _Question(account, presented, (account, *[one.key for one in presented]))
 
 
-def _answer(
+def _answer(  # noqa: PLR0913, PLR0917 - all that an answer says, and to whom
     ledger: Ledger,
     platform: Platform,
+    request: AssessmentRequest,
     asked: _Question,
     evidence: Evidence,
     at: datetime,
@@ -284,7 +283,6 @@ def _answer(
 
     Whether its evidence was seen before stands beside the score, which doesn't know of it.
     """
-    request = asked.request
     policy, day = ledger.policies[evidence.policy_version], day_number(at.date())
     surroundings = build_neighbourhood(
         asked.account, platform.group, asked.presented, evidence, policy.kinds
@@ -313,7 +311,7 @@ def _answer(
         log_size=evidence.log_size,
         policy_version=policy.version,
         score=score.score,
-        answer=_COMPACT(answer),
+        answer=COMPACT(answer),
         idempotency_key=request.idempotency_key,
         request_hash=request.digest,
         amount_minor=request.amount.minor if request.amount else None,
@@ -325,35 +323,23 @@ def _answer(
 def _score_shadow(
     ledger: Ledger, neighbourhood: Neighbourhood, version: int, purpose: Purpose, day: int
 ) -> str | None:
-    """Score under the policy that is tried, for the record alone: no asker ever sees it."""
-    policy = ledger.shadows.get(version) if version else None
-    if policy is None:
-        return None
-    score = score_on_day(neighbourhood, policy, day)
-    advice = advise(score, purpose, policy)
-    action = advice.action if advice else None
-    return _COMPACT(
-        {"version": version, "score": score.score, "level": score.level, "action": action}
-    )
+    """Score under the policy that is tried, for the record alone: no asker ever sees it.
 
-
-def check_order(bound: tuple[bytes, bytes], account: bytes, identifiers: bytes) -> None:
-    """Check that an order is asked about with its own account and no fewer identifiers.
-
-    The identifiers come with their bindings and buckets. Otherwise they could be probed one by
-    one. *Raises*: OrderConflict.
+    A trial that fails is recorded as failed, and never fails the answer.
     """
-    if bound[0] != account:
-        raise OrderConflict("The order commitment is bound to another account.")
-    if not set(split_claims(bound[1])) <= set(split_claims(identifiers)):
-        raise OrderConflict("The order commitment is bound to another identifier set.")
+    if not version:
+        return None
+    told: dict[str, object]
+    try:
+        policy = ledger.shadows[version]
+        score = score_on_day(neighbourhood, policy, day)
+        advice = advise(score, purpose, policy)
+        action = advice.action if advice else None
+        told = {"version": version, "score": score.score, "level": score.level, "action": action}
+    except Exception:  # noqa: BLE001 - whatever is wrong with a trial, who asks is answered
+        told = {"version": version, "score": None, "level": "failed", "action": None}
+    return COMPACT(told)
 
 
 def _text(instant: datetime) -> str:
     return instant.isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def _repeat(earlier: StoredAssessment, request: AssessmentRequest) -> GivenAnswer:
-    if not hmac.compare_digest(earlier.request_hash, request.digest):
-        raise IdempotencyKeyReused("The Idempotency-Key was used for another request.")
-    return GivenAnswer(earlier.id, earlier.answer)

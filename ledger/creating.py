@@ -63,13 +63,13 @@ def create_ledger(  # noqa: PLR0913 - what a ledger is made of
         witnesses=witnesses,
     )
     try:
-        _write_beginning(ledger, policy_text, at)
+        _write_beginning(ledger, policy.version, policy_text, at)
         publish_checkpoint(ledger, at)
     finally:
         database.engine.dispose()
 
 
-def _write_beginning(ledger: Ledger, policy_text: str, at: datetime) -> None:
+def _write_beginning(ledger: Ledger, version: int, policy_text: str, at: datetime) -> None:
     """Write everything that a new ledger holds, in one transaction."""
     kid, algorithm, jwk = parse_jwk(public_jwk(ledger.keys.event_key))
     itself = Platform(
@@ -88,7 +88,7 @@ def _write_beginning(ledger: Ledger, policy_text: str, at: datetime) -> None:
             raise Conflict("There is a ledger in this database already.")
         created = StoredLedger(ledger.origin, ledger.jurisdiction.code, ledger.sandbox, at)
         ledgers.insert_ledger(connection, created)
-        ledgers.insert_policy(connection, ledger.policy.version, policy_text, at)
+        ledgers.insert_policy(connection, version, policy_text, at)
         platforms.insert_platform(
             connection,
             itself,
@@ -110,7 +110,7 @@ def _write_beginning(ledger: Ledger, policy_text: str, at: datetime) -> None:
         published = draft_own_statement(
             ledger,
             "policy-published",
-            {"version": ledger.policy.version, "policy": policy_text},
+            {"version": version, "policy": policy_text},
             op=Op.POLICY_PUBLISHED,
             incident="",
             at=at,

@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, TypeAlias
 
 from ledger.errors import LedgerCorrupt
-from ledger.graph.posting import day_number, forward_mass
+from ledger.graph.posting import bounded_mass, day_number, forward_mass
 from ledger.identity.identifier import account_key, lookup_key
 from ledger.identity.token import payload_of
 from ledger.incident.evidence import Piece, find_pieces
@@ -320,15 +320,20 @@ def _weightless(incident: StoredIncident) -> StoredIncident:
 
 
 def weigh_report(
-    policy: RiskPolicy, report: IncidentReport, relief: int = Relief.NONE
+    policy: RiskPolicy,
+    report: IncidentReport,
+    relief: int = Relief.NONE,
+    *,
+    bounded: bool = False,
 ) -> tuple[int, int]:
     """Weigh a report under a policy: the code of its half-life, and its mass.
 
-    *Units*: forward-decayed micro-units. *Raises*: EvidenceTooHeavy beyond 64 bits.
+    *Units*: forward-decayed micro-units. *Raises*: EvidenceTooHeavy beyond 64 bits, unless it is
+    to be bounded.
     """
     claims = report.series.claims if report.series else 1
     weight = policy.weigh(report.conduct, report.actor, report.proof.level, report.amount, claims)
-    mass = forward_mass(
+    mass = (bounded_mass if bounded else forward_mass)(
         weight.micro // 2 if relief == Relief.RESTITUTED else weight.micro,
         day_number(report.conduct_ended_at.date()),
         policy.half_life_days(weight.half_life),
@@ -338,7 +343,7 @@ def weigh_report(
 
 
 def _weigh(policy: RiskPolicy, incident: StoredIncident, report: IncidentReport) -> StoredIncident:
-    half_life, mass = weigh_report(policy, report, incident.relief)
+    half_life, mass = weigh_report(policy, report, incident.relief, bounded=True)
     last_day = day_number(report.conduct_ended_at.date())
     first_day = day_number(report.series.first_at.date()) if report.series else last_day
     return replace(

@@ -99,6 +99,12 @@ class EvidenceTooHeavy(InvalidInput):
     code = "evidence-too-heavy"
 
 
+class InvalidPolicy(InvalidInput):
+    """A policy lacks a field, has one that is wrong, or can't follow the live one."""
+
+    code = "invalid-policy"
+
+
 class InvalidJwk(InvalidInput):
     """A key isn't a public JWK of an accepted kind."""
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from ledger.graph.ego import EgoNetwork, build_ego
 from ledger.identity.platform import require_scope
 from ledger.judging import own_report
-from ledger.store import entries, incidents, postings
+from ledger.ledger import learn_policies
+from ledger.store import entries, incidents, surroundings
 from ledger.store.engine import begin_read
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ def explore_incident(ledger: Ledger, caller: Caller, incident_id: str) -> EgoNet
         known = incidents.find_incident(connection, incident_id)
         if known is None or known.account is None:
             return EgoNetwork((), (), (), truncated=False)
-        rows = postings.select_ego(connection, known.account)
+        rows, counts = surroundings.select_ego(connection, known.account)
         version = entries.read_state(connection).policy_version
-    rules = ledger.policies.get(version, ledger.policy).kinds
-    return build_ego(rows, known.account, known.platform, rules)
+        rules = learn_policies(ledger, connection, version).kinds
+    asker = known.platform, caller.platform.group
+    return build_ego(rows, counts, known.account, asker, rules)

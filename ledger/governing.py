@@ -1,7 +1,9 @@
 """Policies: published in the log, tried in the shadow, compared on what was asked.
 
 What is true when: after the commit of a publication the policy is the next entry's to put in
-force; every answer says which one it was scored by. A policy that is tried in the shadow is
+force; every answer says which one it was scored by. If we die right before it, nothing was kept and
+the version is still the next. A statement that was accepted under one policy and gets its place
+under another follows the latter, and always gets its place. A policy that is tried in the shadow is
 scored beside the live one and shown to nobody who asks.
 """
 
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from ledger.errors import InputsErased, InvalidInput, UnknownPolicy
 from ledger.graph.posting import day_number
+from ledger.incident.incident import Money
 from ledger.ledger import learn_policies
 from ledger.log.leaf import Op
 from ledger.reproducing import check_inputs, reproduce_neighbourhood
@@ -50,8 +53,7 @@ def publish_policy(ledger: Ledger, policy_text: str, at: datetime) -> int:
         newest = ledgers.read_newest(connection)
         if policy.version != newest + 1:
             raise InvalidInput(f"The next policy has version {newest + 1}.")
-        learn_policies(ledger, ledgers.select_unknown(connection, live, ledger.policies))
-        check_successor(ledger.policies[live], policy)
+        check_successor(learn_policies(ledger, connection, live), policy, day_number(at.date()))
         ledgers.insert_policy(connection, policy.version, policy_text, at)
         members = {"version": policy.version, "policy": policy_text}
         draft = draft_own_statement(
@@ -76,8 +78,8 @@ def try_policy(ledger: Ledger, policy_text: str | None, at: datetime) -> int:
             ledgers.end_shadow(connection)
             return 0
         live = entries.read_state(connection).policy_version
-        learn_policies(ledger, ledgers.select_unknown(connection, live, ledger.policies))
-        check_successor(ledger.policies[live], parse_policy(policy_text))
+        policy, day = parse_policy(policy_text), day_number(at.date())
+        check_successor(learn_policies(ledger, connection, live), policy, day)
         number = ledgers.read_newest_shadow(connection) + 1
         ledgers.begin_shadow(connection, number, policy_text, at)
     return number
@@ -205,20 +207,29 @@ def _count(
     told.changed += 1
     told.changed_overturned += past.overturned
     stored = past.stored
-    rate = policy.reference_rates.get(stored.amount_currency or "", 0)
-    amount = (stored.amount_minor or 0) * rate // 1_000_000
+    amount = _convert(Money(stored.amount_minor or 0, stored.amount_currency or ""), policy)
     if old_action in GRANTED and new_action not in GRANTED:
         told.held_back_minor += amount
-        loss_rate = policy.reference_rates.get(past.loss_currency or "", 0)
-        told.loss_avoided_minor += past.granted_loss_minor * loss_rate // 1_000_000
+        told.loss_avoided_minor += max(
+            (_convert(loss, policy) for loss in past.granted_losses), default=0
+        )
     if new_action in GRANTED and old_action not in GRANTED:
         told.let_through_minor += amount
 
 
+def _convert(amount: Money, policy: RiskPolicy) -> int:
+    return amount.minor * policy.reference_rates.get(amount.currency, 0) // 1_000_000
+
+
 def shadow_disagreements(ledger: Ledger, number: int) -> Counter[tuple[str, str, str, str]]:
-    """Count answers given beside a tried policy: live level and action, tried level and action."""
+    """Count answers given beside a tried policy: live level and action, tried level and action.
+
+    *Shape*: the tried level is "failed" where it couldn't be scored. *Raises*: UnknownPolicy.
+    """
     counted: Counter[tuple[str, str, str, str]] = Counter()
     with begin_read(ledger.database) as connection:
+        if not ledgers.select_unknown_shadow(connection, number, ()):
+            raise UnknownPolicy("No policy was tried under this number.")
         for answer, shadow in outcomes.select_shadowed(connection):
             live, tried = json.loads(answer), json.loads(shadow)
             if tried["version"] == number:

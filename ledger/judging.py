@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ledger.incident.incident import IncidentReport
     from ledger.incident.statement import Change, Following
     from ledger.ledger import Ledger
+    from ledger.risk.policy import RiskPolicy
     from ledger.store.entries import StoredEvent
     from ledger.store.incidents import StoredIncident
 
@@ -73,9 +74,15 @@ def own_report(caller: Caller, history: list[StoredEvent]) -> StoredEvent:
 
 
 def judge_new_report(
-    ledger: Ledger, report: IncidentReport, platform: Platform, received_at: datetime
+    ledger: Ledger,
+    policy: RiskPolicy,
+    report: IncidentReport,
+    platform: Platform,
+    received_at: datetime,
 ) -> None:
-    """Refuse a report that breaks a rule.
+    """Refuse a report that breaks a rule, or is too heavy under the policy in force.
+
+    If another is in force when it gets its place, it weighs by that one, and at most `MASS_MAX`.
 
     *Raises*: InvalidIdentifier, WrongJurisdiction, StandardNotMet, EvidenceTooHeavy.
     """
@@ -88,15 +95,17 @@ def judge_new_report(
         received_at=received_at,
     )
     judge_report(report, received_at=received_at)
-    weigh_report(ledger.policy, report)  # refuses what would leave 64 bits, before it is kept
+    weigh_report(policy, report)  # refuses what would leave 64 bits, before it is kept
 
 
-def judge_change(
+def judge_change(  # noqa: PLR0913 - what a change is held against
     ledger: Ledger,
+    policy: RiskPolicy,
     change: Change,
     platform: Platform,
     history: list[StoredEvent],
     known: StoredIncident | None,
+    *,
     received_at: datetime,
 ) -> None:
     """Refuse a change of an incident that is closed, or that names another case or account.
@@ -115,7 +124,7 @@ def judge_change(
     if op is Op.RESTITUTED and Op.RESTITUTED in ops:
         raise EventRefused("The incident was made good already.")
     if isinstance(change, Correction):
-        judge_new_report(ledger, change.report, platform, received_at)
+        judge_new_report(ledger, policy, change.report, platform, received_at)
         if activates_at(change.report, ledger.jurisdiction, received_at=received_at) is not None:
             raise EventRefused("The window to respond to the correction's notice is still open.")
 
@@ -140,12 +149,14 @@ def check_reported(statement: Following, found: StoredEvent | None) -> StoredEve
     return found
 
 
-def judge_following(
+def judge_following(  # noqa: PLR0913 - as of a change
     ledger: Ledger,
+    policy: RiskPolicy,
     statement: Following,
     platform: Platform,
     history: list[StoredEvent],
     known: StoredIncident | None,
+    *,
     received_at: datetime,
 ) -> None:
     """Refuse a statement about an earlier one that breaks a rule.
@@ -157,7 +168,7 @@ def judge_following(
     elif isinstance(statement, Acknowledgement):
         _judge_acknowledgement(statement, history, known)
     else:
-        judge_change(ledger, statement, platform, history, known, received_at)
+        judge_change(ledger, policy, statement, platform, history, known, received_at=received_at)
 
 
 def judge_forgery(statement: Forgery, received_at: datetime) -> None:

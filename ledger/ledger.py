@@ -10,6 +10,7 @@ import base64
 import binascii
 import json
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from ledger.log.witness import WitnessPolicy
     from ledger.rights.jurisdiction import JurisdictionProfile
+    from ledger.store.engine import Connection
 
 KEY_BYTES = 32
 
@@ -51,8 +53,8 @@ class LedgerKeys:
 class Ledger:
     """One ledger. `issuer` is the audience of every event and the issuer of what it signs.
 
-    *Shape*: `policies` grows where another process publishes one; `policy` is the newest when the
-    ledger was opened. Which is in force is the log's to say.
+    *Shape*: `policies` grows where another process publishes one. Which is in force is the log's
+    to say.
     """
 
     origin: str
@@ -62,7 +64,6 @@ class Ledger:
     keys: LedgerKeys = field(repr=False)
     policies: dict[int, RiskPolicy] = field(repr=False)
     shadows: dict[int, RiskPolicy] = field(repr=False)
-    policy: RiskPolicy = field(repr=False)
     signer: NoteSigner = field(repr=False)
     verifier: NoteVerifier = field(repr=False)
     log_jwk: Mapping[str, str] = field(repr=False)
@@ -144,7 +145,7 @@ def assemble_ledger(
     policies: Mapping[int, str],
     witnesses: WitnessPolicy | None = None,
 ) -> Ledger:
-    """Build the handle of a ledger from what was read of it. The highest policy is live."""
+    """Build the handle of a ledger from what was read of it."""
     parsed = {version: parse_policy(body) for version, body in policies.items()}
     signer = signer_from_seed(origin, keys.log_key)
     return Ledger(
@@ -155,7 +156,6 @@ def assemble_ledger(
         keys=keys,
         policies=parsed,
         shadows={},
-        policy=parsed[max(parsed)],
         signer=signer,
         verifier=parse_vkey(signer.vkey),
         log_jwk=_log_jwk(signer, keys.log_key),
@@ -208,14 +208,24 @@ def _read_ledger(
     )
 
 
-def learn_policies(ledger: Ledger, bodies: Mapping[int, str]) -> None:
-    """Keep policies that another process published since the ledger was opened."""
-    ledger.policies.update({version: parse_policy(body) for version, body in bodies.items()})
+def learn_policies(
+    ledger: Ledger, connection: Connection, version: int, shadow: int = 0
+) -> RiskPolicy:
+    """Give a published policy, read where this process doesn't know it yet.
 
-
-def learn_shadows(ledger: Ledger, bodies: Mapping[int, str]) -> None:
-    """Keep policies that are tried beside the live one."""
-    ledger.shadows.update({number: parse_policy(body) for number, body in bodies.items()})
+    *Shape*: `shadow` numbers the policy that is tried beside it, 0 none; one that can't be read
+    stays unknown. *Raises*: LedgerCorrupt where the published one is missing or can't be read.
+    """
+    if version not in ledger.policies:
+        body = ledgers.read_policy(connection, version)
+        try:
+            ledger.policies[version] = parse_policy(body)
+        except InvalidInput as error:
+            raise LedgerCorrupt("A policy that is in force can't be read.") from error
+    for number, body in ledgers.select_unknown_shadow(connection, shadow, ledger.shadows).items():
+        with suppress(InvalidInput):
+            ledger.shadows[number] = parse_policy(body)
+    return ledger.policies[version]
 
 
 def _milliseconds(at: datetime) -> int:

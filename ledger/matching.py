@@ -45,12 +45,8 @@ def match_evidence(
     platform = caller.platform
     with begin_write(ledger.database) as connection:
         size = entries.read_state(connection).size
-        found = []
-        for one in sought:
-            nearest = evidence.find_like(connection, one.forms)
-            found.append(evidence.select_matches(connection, one.digest, nearest, platform.group))
-        records = (one.record for matches in found for one in matches)
-        evidence.record_matches(connection, answer, platform.id, records, at)
+        found = evidence.find_matches(connection, sought, platform.group)
+        evidence.record_matches(connection, answer, platform.id, found, at)
     return Matched(answer, tuple(render_seen(one) for one in found), size)
 
 

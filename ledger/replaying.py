@@ -1,4 +1,8 @@
-"""An earlier answer computed again, to the last integer, from the log prefix that it names."""
+"""An earlier answer computed again from the log prefix that it names.
+
+Compared are the exact score, which is recorded, and everything that was shown, as it was shown:
+direct and linked scores, weights and exact points are computed again and stand nowhere else.
+"""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ from ledger.judging import (
     op_of,
     own_report,
 )
-from ledger.ledger import mint_id
+from ledger.ledger import learn_policies, mint_id
 from ledger.log.leaf import Op, commit
 from ledger.rights.notice import activates_at, conduct_day
 from ledger.sequencing import (
@@ -134,8 +134,9 @@ def accept_event(ledger: Ledger, token: bytes, received_at: datetime) -> Accepte
         check_age(verified.claims, received_at=received_at, age_max=EVENT_AGE_MAX)
         statement = parse_event(verified.payload)
         said = _Said(kid, token, received_at)
+        policy = learn_policies(ledger, connection, entries.read_state(connection).policy_version)
         if isinstance(statement, IncidentReport):
-            judge_new_report(ledger, statement, platform, received_at)
+            judge_new_report(ledger, policy, statement, platform, received_at)
             is_reported = entries.find_case(connection, platform.id, statement.txn) is not None
             # By this very statement, where it was accepted since we looked.
             earlier = entries.find_event(connection, platform.id, jti) if is_reported else None
@@ -151,7 +152,9 @@ def accept_event(ledger: Ledger, token: bytes, received_at: datetime) -> Accepte
             if earlier is None:
                 known = incidents.find_incident(connection, reported.incident)
                 history = entries.select_incident_events(connection, reported.incident)
-                judge_following(ledger, statement, platform, history, known, received_at)
+                judge_following(
+                    ledger, policy, statement, platform, history, known, received_at=received_at
+                )
             drafts = [_draft_event(ledger, statement, platform, reported.incident, said)]
         elif isinstance(statement, Forgery):
             judge_forgery(statement, received_at)

@@ -65,7 +65,8 @@ def recompute_answer(ledger: Ledger, connection: Connection, stored: StoredAsses
     difference says nothing. It names what was erased since.
     """
     version = stored.policy_version
-    learn_policies(ledger, ledgers.select_policies(connection))
+    for published in ledgers.select_policies(connection):
+        learn_policies(ledger, connection, published)
     platform = platforms.read_member(connection, stored.platform)
     neighbourhood = reproduce_neighbourhood(ledger, connection, platform, stored, ledger.policies)
     day = day_number(stored.assessed_at.date())

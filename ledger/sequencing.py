@@ -28,16 +28,7 @@ from ledger.log.checkpoint import Checkpoint, sign_checkpoint
 from ledger.log.leaf import Leaf, Op, commit, encode_leaf, tag_issuer
 from ledger.log.merkle import frontier_root, grow, leaf_hash
 from ledger.privacy.sealing import SealedToken, seal, unseal
-from ledger.store import (
-    entries,
-    erasures,
-    evidence,
-    incidents,
-    ledgers,
-    overrides,
-    platforms,
-    postings,
-)
+from ledger.store import entries, erasures, evidence, incidents, overrides, platforms, postings
 from ledger.store.engine import begin_read, begin_write
 from ledger.store.entries import LogState, StoredEvent
 from ledger.store.waiting import announce_publication
@@ -117,7 +108,7 @@ def draft_event(ledger: Ledger, event: StoredEvent, token: bytes) -> StoredEvent
     return replace(event, sealed=sealed, salt=secrets.token_bytes(32))
 
 
-def sequence_pending(  # noqa: C901, PLR0912, PLR0915 - flat: no frame stands between the one writer and its statements
+def sequence_pending(  # noqa: C901 - flat: no frame stands between the one writer and its statements
     ledger: Ledger,
     connection: Connection,
     limit: int = BATCH_MAX,
@@ -141,9 +132,8 @@ def sequence_pending(  # noqa: C901, PLR0912, PLR0915 - flat: no frame stands be
             tag_keys[stored.platform] = unseal(
                 ledger.keys.wrap_key, sealed, context=tag_key_context(uri)
             )
-        if version:
-            learn_policies(ledger, ledgers.select_unknown(connection, version, ledger.policies))
-        policy = ledger.policies[version] if version else ledger.policy
+        # The first entry publishes the first policy; none is in force before it.
+        policy = learn_policies(ledger, connection, version or min(ledger.policies))
         known = incidents.find_incident(connection, stored.incident)
         content = entries.find_content(connection, stored, known.content_index if known else None)
         effect = derive_effect(ledger, policy, stored, known, _recall(content, erased), index)
@@ -177,10 +167,7 @@ def sequence_pending(  # noqa: C901, PLR0912, PLR0915 - flat: no frame stands be
                     gone = postings.cut_edge(connection, token, *cut)
                     postings.recount_tokens(connection, cut[0], [token], gone)
             postings.forget_identifiers(connection, tokens)
-        if effect.pieces is not None:
-            if evidence.delete_pieces(connection, stored.incident):
-                evidence.insert_recalls(connection, stored, index)
-            evidence.insert_pieces(connection, stored, index, effect.day, effect.pieces)
+        evidence.replace_pieces(connection, stored, index, effect.day, effect.pieces)
         erasures.destroy_content(connection, _name_closed(effect.after or known))
         version = effect.policy_version or version
         entry = build_entry(ledger, stored, effect, tag_keys[stored.platform], version)

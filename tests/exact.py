@@ -62,9 +62,9 @@ def score_exactly(
         asker.group,
         presented,
         evidence,
-        ledger.policy.kinds,
+        ledger.policies[1].kinds,
     )
-    return score_on_day(neighbourhood, ledger.policy, day_number(at.date()))
+    return score_on_day(neighbourhood, ledger.policies[1], day_number(at.date()))
 
 
 def stored_score(ledger: Ledger, answer: dict[str, object]) -> int:

@@ -381,27 +381,3 @@ def test_id_of_another_form_is_not_found(client: FlaskClient, access: dict[str, 
         for path in (f"/v1/incidents/{wrong}", f"/v1/incidents/{wrong}/receipt"):
             check_refusal(client.get(path, headers=access), 404, path, "not-found")
             check_refusal(client.get(path), 401, path, "invalid-token")
-
-
-def leads_to(pattern: str, path: str) -> bool:
-    """Tell whether a path may be meant by an operation's."""
-    shape = re.sub(r"\{\w+\}", "[^/]+", re.sub(r"\{\+\w+\}", ".+", pattern))
-    return re.fullmatch(shape, path) is not None
-
-
-def test_wrong_method_is_refused_with_those_that_there_are(client: FlaskClient) -> None:
-    wrong = ("PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", MARK.upper())
-    for one, method in product(OPERATIONS, wrong):
-        path = one.path.replace("{+", "{").format(
-            level="0",
-            tile="000",
-            incident_id=f"inc_{'0' * 32}",
-            assessment_id=f"ra_{'0' * 32}",
-            version=9,
-        )
-        answer = client.open(path, method=method)
-        check_refusal(answer, 405, path)
-        doors = [other for other in OPERATIONS if leads_to(other.path, path)]
-        allowed = {other.method for other in doors}
-        allowed |= {"HEAD"} if "GET" in allowed else set()
-        assert set(answer.headers["Allow"].split(", ")) == allowed

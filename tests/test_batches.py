@@ -16,7 +16,7 @@ from worlds import World
 
 from api.questions import QUESTION, RiskAssessmentRequest, read_question
 from ledger.answering import find_assessment, show_merchant
-from ledger.assessing import assess_batch, assess_risk, count_portfolio
+from ledger.assessing import Subject, assess_batch, assess_risk, count_portfolio
 from ledger.errors import (
     InvalidIdentifier,
     InvalidInput,
@@ -142,8 +142,7 @@ def test_portfolio_counts_levels_about_and_names_nobody(
     settle(ledger, now)
     rows = read_index(ledger)
     questions = [
-        asker.request(str(number), phone_and_device(str(number)), order="")
-        for number in range(1000)
+        Subject(asker.account(str(number)), phone_and_device(str(number))) for number in range(1000)
     ]
     answer = json.loads(count_portfolio(ledger, asker.caller(now), questions, now).text)
     levels = answer["levels"]
@@ -155,7 +154,7 @@ def test_portfolio_counts_levels_about_and_names_nobody(
     assert again["levels"] == levels  # asking again tells nothing more
     changed = set()
     for number in range(60):  # one account more or less can't be told by difference
-        others = [*questions[1:], asker.request(f"other {number}", (), order="")]
+        others = [*questions[1:], Subject(asker.account(f"other {number}"), ())]
         told = json.loads(count_portfolio(ledger, asker.caller(now), others, now).text)
         changed.add(told["levels"]["MEDIUM"])
     assert len(changed) > 1
@@ -172,9 +171,9 @@ def test_portfolio_is_of_many_accounts_that_share_next_to_nothing(
 ) -> None:
     asker = simulator("shop-a")
     caller = asker.caller(now)
-    accounts = [asker.request(str(number), (), order="") for number in range(1000)]
+    accounts = [Subject(asker.account(str(number)), ()) for number in range(1000)]
     phone = phone_and_device("victim")[:1]
-    probing = [replace(one, identifiers=phone) for one in accounts[:4]]
+    probing = [one._replace(identifiers=phone) for one in accounts[:4]]
     for wrong in ([accounts[0]] * 1000, [*probing, *accounts[4:]]):
         with pytest.raises(InvalidInput):
             count_portfolio(ledger, caller, wrong, now)

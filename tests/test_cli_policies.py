@@ -35,6 +35,9 @@ def test_policies_are_published_tried_compared_and_answers_explained(tmp_path: P
     trial = run(folder, "policy", "try", str(file))
     assert json.loads(trial.stdout) == {"trial": 1}
     assert json.loads(run(folder, "policy", "tried", "1").stdout) == []
+    for number in ("77", "0"):
+        untried = run(folder, "policy", "tried", number)
+        assert (untried.exit_code, untried.stdout) == (1, "")
     day = (now - timedelta(days=1)).date().isoformat()
     radius = run(folder, "policy", "backtest", "1", str(file), "--since", day, "--json")
     told = json.loads(radius.stdout)
@@ -52,7 +55,7 @@ def test_policies_are_published_tried_compared_and_answers_explained(tmp_path: P
     explained = run(folder, "risk", "explain", str(answer["id"]))
     assert explained.exit_code == 0
     assert explained.stdout.startswith("374 MEDIUM  same_person")
-    assert "every integer agrees" in explained.stdout
+    assert "the exact score and everything that was shown agree" in explained.stdout
     parts = json.loads(run(folder, "risk", "explain", str(answer["id"]), "--json").stdout)
     assert f"{parts['groups'][0]['weight']:,}" in explained.stdout
     assert sum(one["points"] for one in parts["reasons"]) == parts["score"] == 374

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from conftest import ORIGIN
+from conftest import ORIGIN, ROOT
 from crash_launcher import Moment, Plan
 from crash_stage import Member, Stage, Told, render_environment, tell_time
 from crash_world import AFTER, BEFORE, KILLED
@@ -20,6 +20,7 @@ from crash_world import AFTER, BEFORE, KILLED
 from ledger.auditing import audit_ledger
 from ledger.enrolling import list_platforms
 from ledger.errors import LedgerUnavailable
+from ledger.governing import list_policies
 from ledger.identity.key import Algorithm, generate_signing_jwk, public_jwk
 from ledger.ledger import open_ledger
 
@@ -99,6 +100,29 @@ def test_suspension_that_died_can_be_repeated(
     assert stage.run("platform", "suspend", uri) == 0
     assert read_members(ledger) == {uri: "suspended"}
     assert stage.run("worker", "--once") == 0
+    assert is_clean(ledger)
+
+
+@pytest.mark.parametrize(
+    ("moment", "is_published"),
+    [pytest.param(BEFORE, False, id="C31"), pytest.param(AFTER, True, id="C32")],
+)
+def test_publication_of_a_policy_that_died_is_repeated_or_was_done(
+    ledger: Ledger, stage: Stage, tmp_path: Path, moment: Moment, is_published: bool
+) -> None:
+    file = tmp_path / "second.toml"
+    text = (ROOT / "config" / "policy.toml").read_text("utf-8")
+    file.write_text(text.replace("version = 1\n", "version = 2\n", 1), "utf-8")
+    publish = ("policy", "publish", str(file))
+    stage.plan(Plan(moment, "INSERT INTO policy ("))
+    assert stage.run(*publish) == KILLED
+    assert [one.version for one in list_policies(ledger)] == ([1, 2] if is_published else [1])
+    assert stage.run(*publish) == (2 if is_published else 0)
+    assert stage.run("worker", "--once") == 0
+    assert [(one.version, one.in_force) for one in list_policies(ledger)] == [
+        (1, False),
+        (2, True),
+    ]
     assert is_clean(ledger)
 
 

@@ -76,13 +76,13 @@ def test_new_ledger_has_one_entry_its_policy_under_a_published_checkpoint(
     ledger: Ledger, policy_text: str, now: datetime
 ) -> None:
     (leaf,) = read_log(ledger)
-    assert (leaf.op, leaf.policy_version) == (Op.POLICY_PUBLISHED, ledger.policy.version)
+    assert (leaf.op, leaf.policy_version) == (Op.POLICY_PUBLISHED, ledger.policies[1].version)
     with begin_read(ledger.database) as connection:
         event = entries.find_entry_event(connection, 0)
         stored = ledgers.find_ledger(connection)
     assert event is not None
     statement = parse_ledger_statement(payload_of(open_event(ledger, event)))
-    assert statement.members == {"version": ledger.policy.version, "policy": policy_text}
+    assert statement.members == {"version": ledger.policies[1].version, "policy": policy_text}
     assert stored == ledgers.StoredLedger(ORIGIN, "SANDBOX", sandbox=True, created_at=now)
     checkpoint = open_checkpoint(latest_checkpoint(ledger), (ledger.verifier,))
     assert (checkpoint.origin, checkpoint.size) == (ORIGIN, 1)

@@ -26,6 +26,7 @@ from test_format import (
 )
 
 from ledger import reporting
+from ledger.errors import SchemaViolation
 from ledger.graph.link import Presented, bind_claims, split_claims
 from ledger.identity.identifier import Binding, Bucket, Kind, parse_identifier
 from ledger.identity.token import EVENT_TYPE
@@ -226,3 +227,10 @@ def test_what_an_order_is_bound_to_has_the_published_bytes() -> None:
     bound = bind_claims((presented,))
     assert (len(bound), bound.hex()) == (35, shown["bound"])
     assert split_claims(bound) == (presented,)
+
+
+@pytest.mark.parametrize("day", [b"1795161600", b"2026-11-20T08:00Z", b"2026-11-20 08:00:00Z"])
+def test_instant_in_another_form_than_published_is_refused(day: bytes) -> None:
+    raw = payload("refund-incident-confirmed").replace(b"2026-11-20T08:00:00Z", day)
+    with pytest.raises(SchemaViolation):
+        statement.parse_event(raw)

@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from ledger.errors import InvalidIdentifier, InvalidInput
 from ledger.identity.identifier import (
     EPOCH_MAX,
-    TOKEN_BYTES,
     AccountRef,
     Binding,
     Bucket,
@@ -43,7 +42,7 @@ IDENTIFIERS = st.builds(
     Identifier,
     st.sampled_from(Kind),
     st.integers(0, EPOCH_MAX),
-    st.binary(min_size=TOKEN_BYTES, max_size=TOKEN_BYTES),
+    st.binary(min_size=32, max_size=32),
 )
 NAMES = st.text(st.characters(min_codepoint=1, exclude_categories=["Cs"]), max_size=20)
 

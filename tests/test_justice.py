@@ -7,7 +7,7 @@ that are broken in one place each.
 from __future__ import annotations
 
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import replace
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -85,7 +85,7 @@ def with_high_from_one_group() -> Rulebook:
     broken = copy_module(
         "ledger/risk/score.py",
         "broken_level",
-        ("allowed_high=len(groups) > 1", "allowed_high=True"),
+        ("return finding or groups > 1", "return finding or groups > 0"),
     )
     return Rulebook(score=broken.score_on_day)
 
@@ -177,6 +177,18 @@ def test_command_prints_every_section_and_check(
     told = capsys.readouterr().out
     assert all(title in told for title in justice.SECTIONS.values())
     assert all(f": {claim}" in told for claim in CHECKS.values())
+
+
+def test_one_seed_has_no_interval_and_a_bound_without_cases_isnt_said_to_hold(
+    found: Findings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check = next(iter(CHECKS))
+    justice.print_table(summarise([found]), [found])
+    told = capsys.readouterr().out
+    assert "nan" not in told
+    assert "–" in told
+    justice.print_table(summarise([found]), [replace(found, broken=Counter(), tried=Counter())])
+    assert f"not tried  0 of 0: {CHECKS[check]}" in capsys.readouterr().out
 
 
 def test_charts_are_small_and_the_same_every_time(found: Findings, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from exact import settle
 from kept import audit
 from overriding import BUYER, DAY, DEVICE, PHONE, ask
 from reports import claim
+from sqlalchemy import select
 
 from ledger.activating import activate_due
 from ledger.errors import (
@@ -22,6 +24,10 @@ from ledger.errors import (
 from ledger.identity.identifier import Kind
 from ledger.incident.incident import Money
 from ledger.incident.taxonomy import MarkerKind
+from ledger.replaying import replay_assessment
+from ledger.store.engine import begin_read
+from ledger.store.overrides import MARKERS_MAX
+from ledger.store.tables import marker
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -50,6 +56,51 @@ def test_marker_asks_for_proof_of_identity_while_it_lasts_and_changes_no_score(
     assert a.ask("them", (), now)["basis"] == "protected"
     late = now + timedelta(days=331)
     assert b.ask("somebody", (email,), late)["advice"]["action"] == "grant"
+    assert audit(ledger) == ()
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_days_between_two_markers_are_marked_by_neither(
+    reverse: bool, ledger: Ledger, shops: list[Simulator], now: datetime
+) -> None:
+    a, b, _ = shops
+    email = claim(Kind.EMAIL, "marked")
+    marking = a.marking("them", (email.identifier,), now)
+    days = [(-300, -290), (300, 310), (301, 309), (305, 320)]
+    for first, last in days[::-1] if reverse else days:
+        begins, until = now + first * DAY, now + last * DAY
+        a.send(replace(marking, jti=a.next_id("evt"), begins=begins, until=until), now)
+    for day, basis in ((-301, False), (-295, True), (0, False), (300, True), (320, True)):
+        at = now + day * DAY
+        assert ask(ledger, b, at, email).protected is basis
+        assert ask(ledger, a, at, buyer="them").protected is basis
+        if day >= 0:
+            answer = b.ask("somebody", (email,), at)
+            assert replay_assessment(ledger, b.caller(at), str(answer["id"])).differing == ()
+    with begin_read(ledger.database) as connection:
+        rows = connection.execute(select(marker.c.first_day, marker.c.last_day)).all()
+    assert len(rows) == 2 * 3  # what lies within another isn't kept
+    assert audit(ledger) == ()
+
+
+def test_of_one_members_markers_those_that_end_last_are_kept(
+    ledger: Ledger, shops: list[Simulator], now: datetime
+) -> None:
+    a, b, c = shops
+    phone = PHONE.identifier
+    for place in (3, 1, 4, 0, 2, 5):
+        for shop, kind in ((a, MarkerKind.TAKEOVER_VICTIM), (a, MarkerKind.IMPERSONATED)):
+            begins = now + 20 * place * DAY
+            said = shop.marking("them", (phone,), now, kind=kind)
+            shop.send(replace(said, begins=begins, until=begins + 10 * DAY), now)
+    settle(ledger, now)
+    with begin_read(ledger.database) as connection:
+        rows = connection.execute(select(marker.c.identifier, marker.c.kind)).all()
+    assert set(Counter((row[0], row[1]) for row in rows).values()) == {MARKERS_MAX}
+    told = [ask(ledger, c, now + 20 * place * DAY, PHONE).protected for place in range(6)]
+    assert told == [False, False, True, True, True, True]
+    b.send(replace(b.marking("them", (phone,), now), until=now + 5 * DAY), now)
+    assert ask(ledger, c, now, PHONE).protected  # another member's word has places of its own
     assert audit(ledger) == ()
 
 

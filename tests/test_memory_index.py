@@ -86,7 +86,7 @@ class Pair:
         )
         account = account_key(self.key, report.account)
         platform, bound = self.ids[report.issuer], self.present(report.identifiers)
-        return weigh_incident(self.ledger.policy, place, platform, account, bound, told)
+        return weigh_incident(self.ledger.policies[1], place, platform, account, bound, told)
 
     def act(self, world: World) -> None:
         """Report or retract something in both."""
@@ -111,7 +111,7 @@ class Pair:
             real = read_evidence(connection, (account, *tokens))
         copied = self.index.read(account, tokens)
         assert describe(copied) == describe(real), world.label
-        policy = self.ledger.policy
+        policy = self.ledger.policies[1]
         answers = []
         for days in DAYS:
             day = day_number((world.now + timedelta(days=days)).date())
@@ -165,5 +165,5 @@ def test_index_in_memory_answers_like_a_real_ledger(
     assert {one.level for one in scores} == {"LOW", "MEDIUM", "HIGH"}
     assert {"no_record", "association", "own_account", "same_person"} == {x.basis for x in scores}
     assert any(one.ignored for one in scores)
-    told = {advise(one, Purpose.REFUND_ONLY_CLAIM, ledger.policy) for one in scores}
+    told = {advise(one, Purpose.REFUND_ONLY_CLAIM, ledger.policies[1]) for one in scores}
     assert len(told) > 4

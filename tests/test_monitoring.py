@@ -329,7 +329,7 @@ def test_member_s_own_journal_explains_its_entries_of_a_real_ledger_and_no_plant
     ) as client:
         stated = shop.incident("p", phone_and_device("p"), at)
         sent = client.report(stated)
-        client.report(shop.retraction(stated, at))
+        client.report(shop.correction(stated, at))
         with pytest.raises(Refused):
             client.report(replace(shop.incident("q", phone_and_device("q"), at), jurisdiction="CN"))
         settle(ledger, at)

@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from datetime import UTC, datetime
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -194,3 +195,28 @@ def test_refusals_are_documented_in_the_shape_in_which_they_are_told() -> None:
 def test_two_operations_of_one_name_are_refused() -> None:
     with pytest.raises(ValueError, match="name is taken"):
         render_document([*OPERATIONS, OPERATIONS[0]])
+
+
+def leads_to(pattern: str, path: str) -> bool:
+    """Tell whether a path may be meant by an operation's."""
+    shape = re.sub(r"\{\w+\}", "[^/]+", re.sub(r"\{\+\w+\}", ".+", pattern))
+    return re.fullmatch(shape, path) is not None
+
+
+def test_wrong_method_is_refused_with_those_that_there_are(app: Flask) -> None:
+    client = app.test_client()
+    wrong = ("PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW")
+    for one, method in product(OPERATIONS, wrong):
+        path = one.path.replace("{+", "{").format(
+            level="0",
+            tile="000",
+            incident_id=f"inc_{'0' * 32}",
+            assessment_id=f"ra_{'0' * 32}",
+            version=9,
+        )
+        answer = client.open(path, method=method)
+        assert answer.status_code == 405
+        doors = [other for other in OPERATIONS if leads_to(other.path, path)]
+        allowed = {other.method for other in doors}
+        allowed |= {"HEAD"} if "GET" in allowed else set()
+        assert set(answer.headers["Allow"].split(", ")) == allowed

@@ -152,7 +152,7 @@ def test_operator_s_command_says_that_it_needs_a_checkout(
 ) -> None:
     refused = installed.bcl(*words)
     assert (refused.returncode, refused.stdout) == (2, "")
-    named = {"key": "key new --ledger", "log": "log audit"}.get(words[0], words[0])
+    named = {"key": "key new --ledger", "log": " ".join(words[:2])}.get(words[0], words[0])
     assert refused.stderr == (
         f"bcl: `bcl {named}` needs a checkout of the ledger: an installed package has the "
         "commands of a member alone.\n"

@@ -40,6 +40,8 @@ FEW = (Bucket.ONE, Bucket.ONE, Bucket.ONE, Bucket.FEW)
 REPORTS = ("report",)
 CHANGES = ("retraction", "retraction", "correction", "correction", "correction", "restitution")
 OVERRIDES = ("unlinking", "recycling", "recycling", "recycling", "marking", "marking")
+# From when to when somebody is marked: around today, long ago, some day.
+MARKED_DAYS = ((-30, 0), (-30, 300), (-300, -290), (-300, -290), (310, 320), (310, 320))
 EVERYTHING = REPORTS * 8 + CHANGES + OVERRIDES
 
 
@@ -71,6 +73,7 @@ class World:
         self.sent: list[Sent] = []
         self.open: list[IncidentReport] = []
         self._restituted: set[str] = set()
+        self._marked: list[Marking] = []
         self._ended: dict[str, datetime] = {}  # of what was corrected
 
     def draw_claims(self, kinds: Sequence[Kind]) -> tuple[IdentifierClaim, ...]:
@@ -183,9 +186,17 @@ class World:
         named = self.random.sample([Kind.PHONE, Kind.EMAIL, Kind.PAY, Kind.NID], 2)
         identifiers = tuple(one.identifier for one in self.draw_claims(named))
         marking = platform.marking(buyer, identifiers[: self.random.randrange(3)], self.now)
-        if self.random.random() < 0.3:
-            until = self.now + timedelta(days=self.random.choice([0, 30, 300]))
-            return replace(marking, kind=MarkerKind.IMPERSONATED, until=until)
+        if self.random.random() < 0.6:
+            days = self.random.choice(MARKED_DAYS)
+            begins, until = (self.now + timedelta(days=day) for day in days)
+            if self._marked and self.random.random() < 0.7:  # the same people, at another time
+                earlier = self.random.choice(self._marked)
+                return replace(
+                    earlier, jti=marking.jti, txn=marking.txn, begins=begins, until=until
+                )
+            marking = replace(marking, kind=MarkerKind.IMPERSONATED, begins=begins, until=until)
+            self._marked.append(marking)
+            return self._marked[-1]
         stolen = tuple(
             one.jti
             for one in self.open

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from ledger.graph.link import count_accounts, is_hub
+from ledger.graph.neighbourhood import count_groups
 from ledger.graph.posting import month_text
 from ledger.identity.identifier import Kind
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ledger.graph.link import KindRule
+    from ledger.graph.posting import Multiplicity
 
 NODES_MAX = 200
 
@@ -31,6 +34,13 @@ class EgoRow(NamedTuple):
     last_day: int
 
 
+class EgoCount(NamedTuple):
+    """How many accounts of one platform are on an identifier of the account in the middle."""
+
+    identifier: int
+    counted: Multiplicity
+
+
 class EgoAccount(NamedTuple):
     """An account: how many incidents it bears, in which months, whether the asker's own."""
 
@@ -43,7 +53,10 @@ class EgoAccount(NamedTuple):
 
 
 class EgoIdentifier(NamedTuple):
-    """An identifier of the account in the middle. A hub is named and leads nowhere."""
+    """An identifier of the account in the middle. A hub is named and leads nowhere.
+
+    *Shape*: `accounts` is n, the most of any platform group, as the score counts it.
+    """
 
     name: str
     kind: Kind
@@ -61,29 +74,37 @@ class EgoNetwork(NamedTuple):
 
 
 def build_ego(
-    rows: Sequence[EgoRow], middle: int, platform: int, rules: Mapping[int, KindRule]
+    rows: Sequence[EgoRow],
+    counts: Sequence[EgoCount],
+    middle: int,
+    asker: tuple[int, str],
+    rules: Mapping[int, KindRule],
 ) -> EgoNetwork:
     """Build the network around an account: its identifiers, and who else bears incidents there.
 
-    *Shape*: `rows` of the account's own identifiers; `platform` is the asker's. An identifier on
-    more accounts than its kind's cap is a hub.
+    *Shape*: `rows` and `counts` of the account's own identifiers; `asker` is whose account it is,
+    platform and group. What is a hub to a score is one here: the asker declares what the latest
+    active report of its group did.
     """
     by_identifier: dict[int, list[EgoRow]] = {}
     for row in rows:
         by_identifier.setdefault(row.identifier, []).append(row)
+    counted: dict[int, list[Multiplicity]] = {}
+    for one in counts:
+        counted.setdefault(one.identifier, []).append(one.counted)
+    platform, group = asker
     names = {middle: "account-1"}
     described = {row.account: row for row in rows}
     identifiers = []
     links = []
     truncated = False
-    order = sorted(by_identifier, key=lambda one: (len(by_identifier[one]), one))
+    order = sorted(counted, key=lambda one: (len(by_identifier.get(one, ())), one))
     for number, identifier in enumerate(order, 1):
-        among = by_identifier[identifier]
-        kind = among[0].kind
-        cap = rules[kind].cap
-        hub = cap is not None and len(among) > cap
+        among = by_identifier.get(identifier, [])
+        kind = counted[identifier][0].kind_code
+        n, hub = _judge(counted[identifier], group, rules[kind].cap, crowded=not among)
         name = f"identifier-{number}"
-        identifiers.append(EgoIdentifier(name, Kind.from_code(kind), len(among), hub))
+        identifiers.append(EgoIdentifier(name, Kind.from_code(kind), n, hub))
         links.append(("account-1", name))
         for row in [] if hub else sorted(among, key=lambda one: one.account):
             if row.account not in names and len(names) + len(order) >= NODES_MAX:
@@ -105,3 +126,16 @@ def build_ego(
         if account in described
     )
     return EgoNetwork(accounts, tuple(identifiers), tuple(links), truncated)
+
+
+def _judge(
+    counted: Sequence[Multiplicity], group: str, cap: int | None, *, crowded: bool
+) -> tuple[int, bool]:
+    """Count the accounts on an identifier, and tell whether it is a hub, as a question would."""
+    (groups,) = count_groups(counted).values()
+    declared = groups[group].bucket
+    numbers = count_accounts(groups, group, declared, absent=False)
+    n = max(numbers.values())
+    if cap is None or n <= cap:
+        return n, False
+    return n, crowded or is_hub(groups, numbers, group, declared, cap)

@@ -72,7 +72,10 @@ def split_claims(bound: bytes) -> tuple[Presented, ...]:
     """Give what `bind_claims` was given."""
     starts = range(0, len(bound), _CLAIM_BYTES)
     return tuple(
-        [Presented(bound[at : at + 32], *bound[at + 32 : at + _CLAIM_BYTES]) for at in starts]
+        [
+            Presented(bound[at : at + _KEY_BYTES], *bound[at + _KEY_BYTES : at + _CLAIM_BYTES])
+            for at in starts
+        ]
     )
 
 

@@ -102,7 +102,7 @@ def build_neighbourhood(
         by_key.setdefault(row.key, {}).setdefault(row.account, []).append(row)
     own = _find_own(by_key.pop(account_key, {}))
     own_account = own.account if own else None
-    counts = _count_groups(evidence.multiplicities)
+    counts = count_groups(evidence.multiplicities)
     rows_of: dict[int, list[Posting]] = {}
     links: dict[int, dict[int, int]] = {}
     proven: dict[int, set[int]] = {}
@@ -148,7 +148,7 @@ def _find_own(accounts: Mapping[int, Sequence[Posting]]) -> Bearer | None:
     return None
 
 
-def _count_groups(multiplicities: Sequence[Multiplicity]) -> dict[bytes, dict[str, GroupCount]]:
+def count_groups(multiplicities: Sequence[Multiplicity]) -> dict[bytes, dict[str, GroupCount]]:
     """Sum the platforms of each group; its latest declaration stands."""
     counts: dict[bytes, dict[str, GroupCount]] = {}
     for key, _, accounts, _, group, bucket, bucket_index in multiplicities:

@@ -18,7 +18,7 @@ UNIT = 1_000_000
 UNIX_ORDINAL = 719_163  # date(1970, 1, 1).toordinal()
 _SCALE_BITS = 32
 _MASS_BITS = 24
-_MASS_MAX = 2**63 - 1
+MASS_MAX = (2**63 - 1) // 10_000  # of one incident: ten thousand of them fit
 _SHIFT_MAX = 62
 _DIGITS = 50
 
@@ -109,9 +109,17 @@ def forward_mass(weight_micro: int, day: int, half_life_days: int, epoch_day: in
     q, r = divmod(day - epoch_day, half_life_days)
     scaled = weight_micro * powers(half_life_days)[r]
     mass = (scaled << q if q >= 0 else scaled >> -q) >> _MASS_BITS
-    if q > _SHIFT_MAX or mass > _MASS_MAX // 10_000:
+    if q > _SHIFT_MAX or mass > MASS_MAX:
         raise EvidenceTooHeavy("The incident's mass doesn't fit; the epoch must be moved.")
     return mass
+
+
+def bounded_mass(weight_micro: int, day: int, half_life_days: int, epoch_day: int) -> int:
+    """Give the mass to store, or the largest there is: an accepted statement always has one."""
+    try:
+        return forward_mass(weight_micro, day, half_life_days, epoch_day)
+    except EvidenceTooHeavy:
+        return MASS_MAX if weight_micro else 0
 
 
 @lru_cache(maxsize=4096)

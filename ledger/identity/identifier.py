@@ -19,7 +19,6 @@ from ledger.errors import InvalidIdentifier
 if TYPE_CHECKING:
     from datetime import date
 
-TOKEN_BYTES = 32
 EPOCH_MAX = 65_535
 # The last character holds four bits of the 32 bytes and two that are zero: one text a value.
 _TEXT = re.compile(

@@ -280,7 +280,7 @@ def _build_marking(claims: Claims[Marked], event: Marked) -> Marking:
     account, opaque = read_subject(claims)
     begins, until = event.begins.astimezone(UTC), event.until.astimezone(UTC)
     if not begins < until <= begins + timedelta(days=MARKER_DAYS_MAX):
-        raise violation(f"/events/{MARKED}/until", "order", "A marker lasts 1 to 400 days.")
+        raise violation(f"/events/{MARKED}/until", "order", "A marker lasts at most 400 days.")
     identifiers = tuple(parse_identifier(one) for one in opaque)
     if any(one.kind in {Kind.ADDR, Kind.DEVICE} for one in identifiers):
         raise violation(

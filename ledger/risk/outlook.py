@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from ledger.graph.link import ADDR
 from ledger.graph.posting import UNIT, UNIX_ORDINAL, day_number, decayed_mass
-from ledger.risk.score import has_finding, saturate, weigh_kinds
+from ledger.risk.score import (
+    GROUP_CAP,
+    combine_links,
+    has_finding,
+    may_be_high,
+    saturate,
+    score_evidence,
+    weigh_kinds,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,23 +76,23 @@ class _Fading(NamedTuple):
         """Give H_L on a day."""
         x, kinds, epoch = 0, set(), self.policy.epoch_day
         for place, (strength, rel, rows) in enumerate(self.links):
-            weight = strength * _bear(rel, rows, day, epoch) // (2 * UNIT)
+            weight = strength * _bear(rel, rows, day, epoch) // GROUP_CAP
             if weight:
                 x += weight
                 kinds |= self.kinds[place]
-        return saturate(UNIT if len(kinds) > 1 else UNIT // 3, x) if x else 0
+        return combine_links(x, kinds) if x else 0
 
     def score_at(self, day: int) -> int:
         """Give the score on a day."""
-        h = self.direct_at(day) + self.linked_at(day)
-        return 1000 * h // (UNIT + h)
+        return score_evidence(self.direct_at(day) + self.linked_at(day))
 
     def is_high_at(self, day: int) -> bool:
         """Tell whether the level is HIGH on a day."""
         if self.score_at(day) < self.policy.level_high:
             return False
         epoch = self.policy.epoch_day
-        return self.has_finding or sum([_bear(*one, day, epoch) > 0 for one in self.groups]) > 1
+        groups = sum([_bear(*one, day, epoch) > 0 for one in self.groups])
+        return may_be_high(groups, finding=self.has_finding)
 
     def without(self, gone: Counter[int]) -> _Fading:
         """Take incidents away: how many of which row, by its place in `all_rows`."""
@@ -131,7 +139,7 @@ def _bear(reliability: int, rows: _Rows, day: int, epoch: int) -> int:
     mass = 0
     for stored, half_life, _ in rows:
         mass += decayed_mass(stored, day, half_life, epoch)
-    return reliability * saturate(2 * UNIT, mass) // UNIT
+    return reliability * saturate(GROUP_CAP, mass) // UNIT
 
 
 def _reliability(bearer: Bearer, policy: RiskPolicy) -> int:
@@ -185,7 +193,7 @@ def foresee(
 
 def _adds(h: int) -> bool:
     """Tell whether evidence adds a point by itself."""
-    return 1000 * h // (UNIT + h) > 0
+    return score_evidence(h) > 0
 
 
 def _first_month(holds: Callable[[int], bool], month: int, kept: int) -> int:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ledger.graph.neighbourhood import Bearer, IgnoredLink, Neighbourhood
     from ledger.risk.policy import RiskPolicy
 
+GROUP_CAP = 2 * UNIT  # what a group's direct evidence stays below
+
 
 class GroupPart(NamedTuple):
     """What one platform group contributes. *Units*: `weight` in micro-units."""
@@ -78,6 +80,21 @@ def saturate(cap: int, x: int) -> int:
     return cap * x // (cap + x)
 
 
+def score_evidence(h: int) -> int:
+    """Give the score of evidence h, floored: 1000·h / (U + h)."""
+    return 1000 * h // (UNIT + h)
+
+
+def combine_links(x: int, kinds: set[int]) -> int:
+    """Give H_L of the sum of X_a: a single kind of link but for addresses stays below MEDIUM."""
+    return saturate(UNIT if len(kinds) > 1 else UNIT // 3, x) if x else 0
+
+
+def may_be_high(groups: int, *, finding: bool) -> bool:
+    """Tell whether direct evidence allows HIGH: of two groups, or a finding of level A."""
+    return finding or groups > 1
+
+
 def score_on_day(neighbourhood: Neighbourhood, policy: RiskPolicy, day: int) -> RiskScore:
     """Score a neighbourhood as of a day since 1970-01-01.
 
@@ -93,7 +110,7 @@ def score_on_day(neighbourhood: Neighbourhood, policy: RiskPolicy, day: int) -> 
     links, h_linked, kinds = weigh_links(neighbourhood, policy, day)
     x = sum([one.weight for one in links])
     h = h_direct + h_linked
-    score = 1000 * h // (UNIT + h)
+    score = score_evidence(h)
     parts = [(weight, (platform, 0)) for _, platform, weight in groups]
     for one in links:
         bearer = one.bearer
@@ -104,11 +121,11 @@ def score_on_day(neighbourhood: Neighbourhood, policy: RiskPolicy, day: int) -> 
     protected = any(first <= day <= last for _, first, last in markers)
     return RiskScore(
         score,
-        1000 * h_direct // (UNIT + h_direct),
-        1000 * h_linked // (UNIT + h_linked),
-        1000 * h_certain // (UNIT + h_certain),
-        _level(score, policy, allowed_high=len(groups) > 1 or has_finding(direct)),
-        len(sure) > 1 or has_finding(certain),
+        score_evidence(h_direct),
+        score_evidence(h_linked),
+        score_evidence(h_certain),
+        _level(score, policy, allowed_high=may_be_high(len(groups), finding=has_finding(direct))),
+        may_be_high(len(sure), finding=has_finding(certain)),
         "protected" if protected else _basis(neighbourhood, h_direct, h_linked),
         tuple([GroupPart(*one, points[place]) for place, one in enumerate(groups)]),
         tuple(
@@ -138,7 +155,7 @@ def weigh_links(
     ]
     kinds = {kind for one in links for kind, _ in one.bearer.shared if kind != ADDR}
     x = sum([one.weight for one in links])
-    return links, saturate(UNIT if len(kinds) > 1 else UNIT // 3, x) if x else 0, kinds
+    return links, combine_links(x, kinds), kinds
 
 
 def _summarise(bearers: Sequence[Bearer]) -> tuple[int, int, int, int | None, int | None]:
@@ -177,7 +194,7 @@ def _weigh_groups(
         lowest[group] = min(place, lowest.get(group, place))
     weighed = []
     for group, (platform, upheld, overturned) in lowest.items():
-        weight = policy.reliability(upheld, overturned) * saturate(2 * UNIT, sums[group]) // UNIT
+        weight = policy.reliability(upheld, overturned) * saturate(GROUP_CAP, sums[group]) // UNIT
         if weight:
             weighed.append((group, platform, weight))
     weighed.sort(key=_platform_of)
@@ -209,8 +226,8 @@ def _weigh_link(bearer: Bearer, policy: RiskPolicy, day: int) -> WeighedLink:
     strength, strongest, accounts = weigh_kinds(bearer, policy)
     row = bearer.rows[0]
     reliability = policy.reliability(row.upheld, row.overturned)
-    borne = reliability * saturate(2 * UNIT, _mass(bearer, policy, day)) // UNIT
-    return WeighedLink(bearer, strength * borne // (2 * UNIT), strongest, accounts)
+    borne = reliability * saturate(GROUP_CAP, _mass(bearer, policy, day)) // UNIT
+    return WeighedLink(bearer, strength * borne // GROUP_CAP, strongest, accounts)
 
 
 def has_finding(bearers: Sequence[Bearer]) -> bool:

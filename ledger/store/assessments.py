@@ -259,16 +259,6 @@ def _values(new: StoredAssessment) -> tuple[object, ...]:
     )
 
 
-def lock_order(connection: Connection, platform: int, commitment: str) -> tuple[bytes, bytes]:
-    """Read an order's account and identifier set and hold them until the transaction ends."""
-    order = assessed_order.c
-    statement = select(order.account, order.identifiers).where(
-        order.platform == platform, order.order_commitment == commitment
-    )
-    row = connection.execute(statement.with_for_update()).one()
-    return row.account, row.identifiers
-
-
 def lock_orders(
     connection: Connection, platform: int, new: Sequence[StoredAssessment]
 ) -> dict[str, tuple[bytes, bytes]]:
@@ -355,3 +345,10 @@ def find_repeated_assessment(
         )
     ).one_or_none()
     return None if row is None else read_row(row)
+
+
+def select_answers(connection: Connection, platform: int, ids: Sequence[str]) -> dict[str, str]:
+    """Give the texts of some of a platform's own answers by their ids."""
+    chosen = assessment.c.platform == platform, assessment.c.id.in_(ids)
+    rows = connection.execute(select(assessment.c.id, assessment.c.answer).where(*chosen))
+    return {row.id: row.answer for row in rows}

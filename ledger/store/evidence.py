@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, insert, literal, or_, select, update
 
-from ledger.incident.evidence import DISTANCE_MAX, Piece, list_slots, probe_slots
+from ledger.incident.evidence import DISTANCE_MAX, Piece, Sought, list_slots, probe_slots
 from ledger.log.leaf import Op
 from ledger.store.columns import to_microseconds
 from ledger.store.tables import evidence, evidence_band, evidence_match, platform, recall
@@ -58,6 +58,24 @@ class Recall:
 # --- What is known: written by the sequencer alone --------------------------------------------
 
 
+def replace_pieces(
+    connection: Connection,
+    stored: StoredEvent,
+    index: int,
+    day: int,
+    pieces: Sequence[Piece] | None,
+) -> None:
+    """Let a statement's record be recognised by these pieces alone; recall what told of others.
+
+    *Shape*: None leaves it as it is. *Units*: `day` of the statement since 1970-01-01.
+    """
+    if pieces is None:
+        return
+    if delete_pieces(connection, stored.incident):
+        _insert_recalls(connection, stored, index)
+    _insert_pieces(connection, stored, index, day, pieces)
+
+
 def delete_pieces(connection: Connection, record: str) -> bool:
     """Forget by what a record was recognised; tell whether there was anything."""
     mine = evidence.c.record == record
@@ -73,13 +91,9 @@ def delete_pieces(connection: Connection, record: str) -> bool:
     return bool(before)
 
 
-def insert_pieces(
+def _insert_pieces(
     connection: Connection, stored: StoredEvent, index: int, day: int, pieces: Sequence[Piece]
 ) -> None:
-    """Write down by what a statement's record is recognised.
-
-    *Units*: `day` of the statement since 1970-01-01.
-    """
     rows = [
         {
             "id": index << PIECES_BITS | place,
@@ -104,7 +118,7 @@ def insert_pieces(
         connection.execute(insert(evidence_band), bands)
 
 
-def insert_recalls(connection: Connection, stored: StoredEvent, index: int) -> None:
+def _insert_recalls(connection: Connection, stored: StoredEvent, index: int) -> None:
     """Recall every answer that told of a statement's record, and forget that it told of it.
 
     What merely grew old was true: its answers are forgotten without a recall.
@@ -164,13 +178,21 @@ _LIKE = """
 """
 
 
-def select_matches(
-    connection: Connection, digest: bytes | None, nearest: Mapping[int, int], group: str
-) -> list[Match]:
-    """Give what other groups reported of one file: by its digest, or as found to be like it.
+def find_matches(connection: Connection, sought: Iterable[Sought], group: str) -> list[list[Match]]:
+    """Give of each file what other groups reported of it.
 
     It is held until the transaction ends, so that nobody withdraws it unheard.
     """
+    return [
+        _select_matches(connection, one.digest, find_like(connection, one.forms), group)
+        for one in sought
+    ]
+
+
+def _select_matches(
+    connection: Connection, digest: bytes | None, nearest: Mapping[int, int], group: str
+) -> list[Match]:
+    """Give what other groups reported of one file: by its digest, or as found to be like it."""
     statement = (
         select(evidence, platform.c.group_name)
         .join(platform, platform.c.id == evidence.c.platform)
@@ -197,12 +219,12 @@ def select_matches(
 
 
 def record_matches(
-    connection: Connection, answer: str, member: int, records: Iterable[str], at: datetime
+    connection: Connection, answer: str, member: int, found: Iterable[list[Match]], at: datetime
 ) -> None:
     """Record of which records an answer told, and nothing of what was asked."""
     rows: list[dict[str, Any]] = [
         {"answer": answer, "record": record, "platform": member, "matched_at": at}
-        for record in sorted(set(records))
+        for record in sorted({one.record for matches in found for one in matches})
     ]
     if rows:
         connection.execute(insert(evidence_match), rows)

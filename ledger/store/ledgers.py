@@ -64,18 +64,13 @@ def select_policies(connection: Connection) -> dict[int, str]:
     return {row.version: row.body for row in rows}
 
 
-def select_unknown(connection: Connection, version: int, known: Container[int]) -> dict[int, str]:
-    """Give a published policy that a process doesn't know yet, by version, or nothing.
-
-    *Raises*: LedgerCorrupt where it isn't stored.
-    """
-    if version in known:
-        return {}
+def read_policy(connection: Connection, version: int) -> str:
+    """Read a published policy. *Raises*: LedgerCorrupt where it isn't stored."""
     statement = select(policy.c.body).where(policy.c.version == version)
     body = connection.execute(statement).scalar_one_or_none()
     if body is None:
         raise LedgerCorrupt("A policy that is in force is missing.")
-    return {version: body}
+    return str(body)
 
 
 def select_unknown_shadow(

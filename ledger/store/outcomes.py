@@ -9,6 +9,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
 from ledger.errors import LedgerUnavailable
+from ledger.incident.incident import Money
 from ledger.risk.advice import GRANTED
 from ledger.store.assessments import read_row
 from ledger.store.tables import assessment, assessment_outcome
@@ -44,13 +45,12 @@ class StoredOutcome:
 class PastAssessment:
     """A past answer with what platforms told of it.
 
-    *Units*: `granted_loss_minor` in minor units of `loss_currency`: what a grant cost.
+    *Shape*: `granted_losses` are what grants cost, in the order of telling.
     """
 
     stored: StoredAssessment
     overturned: bool
-    granted_loss_minor: int
-    loss_currency: str | None
+    granted_losses: tuple[Money, ...]
 
 
 def find_repeated_outcome(
@@ -83,7 +83,8 @@ def select_since(connection: Connection, since: datetime) -> list[PastAssessment
     outcome = assessment_outcome.c
     told: dict[str, list[Any]] = {}
     columns = (outcome.assessment, outcome.action, outcome.reversed_on_appeal)
-    for row in connection.execute(select(*columns, outcome.loss_minor, outcome.loss_currency)):
+    outcomes = select(*columns, outcome.loss_minor, outcome.loss_currency)
+    for row in connection.execute(outcomes.order_by(outcome.recorded_at, outcome.id)):
         told.setdefault(row.assessment, []).append(row)
     statement = select(assessment).where(
         assessment.c.assessed_at >= since, assessment.c.order_commitment != ""
@@ -96,8 +97,7 @@ def select_since(connection: Connection, since: datetime) -> list[PastAssessment
             PastAssessment(
                 read_row(row),
                 any(one.reversed_on_appeal for one in rows),
-                max((one.loss_minor for one in granted), default=0),
-                granted[0].loss_currency if granted else None,
+                tuple(Money(one.loss_minor, one.loss_currency) for one in granted),
             )
         )
     return past

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, func, select, text
+from sqlalchemy import bindparam, func, insert, select, text
 
 from ledger.log.leaf import EntryReason, Op
 from ledger.store.tables import (
@@ -16,6 +16,7 @@ from ledger.store.tables import (
     event,
     incident,
     log_entry,
+    marker,
     platform,
     recycling,
     separation,
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
     from ledger.store.incidents import StoredIncident
+
+MARKERS_MAX = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +79,16 @@ _RECYCLE = text("""
         recycled_day = excluded.recycled_day, event_index = excluded.event_index
     WHERE excluded.recycled_day > recycling.recycled_day
 """)
-_MARK = text("""
-    INSERT INTO marker (identifier, platform, kind, event_index, first_day, last_day)
-    VALUES (:identifier, :platform, :kind, :event_index, :first_day, :last_day)
-    ON CONFLICT (identifier, platform, kind) DO UPDATE SET
-        event_index = excluded.event_index,
-        first_day = CASE WHEN excluded.first_day < marker.first_day
-                         THEN excluded.first_day ELSE marker.first_day END,
-        last_day = CASE WHEN excluded.last_day > marker.last_day
-                        THEN excluded.last_day ELSE marker.last_day END
+_MARKS_OF = select(marker).where(
+    marker.c.identifier.in_(bindparam("identifiers", expanding=True)),
+    marker.c.platform == bindparam("member"),
+    marker.c.kind == bindparam("reason"),
+)
+_UNMARK = text("""
+    DELETE FROM marker WHERE identifier = :identifier AND platform = :platform
+                         AND kind = :kind AND first_day = :first_day
 """)
+_MARK = insert(marker)
 _RECYCLINGS = (
     select(recycling.c.identifier, platform.c.group_name, recycling.c.recycled_day)
     .join(platform, platform.c.id == recycling.c.platform)
@@ -108,8 +111,7 @@ def insert_override(
     """Write down what overrides links.
 
     *Shape*: `ids` are the row ids of the lookup keys in it. Accounts are separated in both
-    directions; of what a platform says of one identifier the latest date is kept, and of its
-    markers of one kind the widest time.
+    directions; of what a platform says of one identifier the latest date is kept.
     """
     at = {"platform": said.platform, "event_index": said.index}
     if isinstance(said, Separated):
@@ -120,8 +122,43 @@ def insert_override(
         told = {"identifier": ids[said.key], "recycled_day": said.day}
         connection.execute(_RECYCLE, told | at)
     else:
-        days = {"kind": said.kind, "first_day": said.first_day, "last_day": said.last_day}
-        connection.execute(_MARK, [{"identifier": ids[key]} | at | days for key in said.keys])
+        _insert_mark(connection, said, [ids[key] for key in said.keys])
+
+
+def _insert_mark(connection: Connection, said: Mark, marked: list[int]) -> None:
+    """Write down a marker's time beside those that its platform stated before.
+
+    Times are never joined: a replay derives each from its own statement. One that lies within
+    another adds nothing and isn't kept; of more than MARKERS_MAX those that end last are.
+    """
+    of_kind = {"identifiers": marked, "member": said.platform, "reason": said.kind}
+    known: dict[int, list[dict[str, int]]] = {one: [] for one in marked}
+    for row in connection.execute(_MARKS_OF, of_kind):
+        known[row.identifier].append(dict(row._mapping))  # noqa: SLF001 - its public name
+    gone, new = [], []
+    for one, before in known.items():
+        told = {
+            "identifier": one,
+            "platform": said.platform,
+            "kind": said.kind,
+            "event_index": said.index,
+            "first_day": said.first_day,
+            "last_day": said.last_day,
+        }
+        if any(_lies_within(told, other) for other in before):
+            continue
+        apart = [other for other in before if not _lies_within(other, told)]
+        kept = sorted([*apart, told], key=lambda other: other["last_day"])[-MARKERS_MAX:]
+        gone += [other for other in before if other not in kept]
+        new += [told] if told in kept else []
+    if gone:
+        connection.execute(_UNMARK, gone)
+    if new:
+        connection.execute(_MARK, new)
+
+
+def _lies_within(one: Mapping[str, int], other: Mapping[str, int]) -> bool:
+    return other["first_day"] <= one["first_day"] and one["last_day"] <= other["last_day"]
 
 
 def _cut_day(recyclings: Iterable[tuple[str, int]], group: str) -> int:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, insert, or_, select, text
 
-from ledger.graph.ego import EgoRow
 from ledger.store.tables import edge, identifier, marker, posting, recycling, separation
 
 if TYPE_CHECKING:
@@ -308,27 +307,11 @@ def forget_identifiers(connection: Connection, candidates: Collection[int]) -> N
     connection.execute(delete(identifier).where(identifier.c.id.in_(candidates), ~or_(*used)))
 
 
-_EGO = text("""
-    SELECT p.identifier, t.kind, p.account, p.platform, SUM(p.count) AS incidents,
-           MIN(p.first_day) AS first_day, MAX(p.last_day) AS last_day
-    FROM posting own JOIN posting p ON p.identifier = own.identifier
-                     JOIN identifier t ON t.id = own.identifier
-    WHERE own.account = :account AND own.identifier <> own.account AND NOT EXISTS (
-        SELECT 1 FROM multiplicity m WHERE m.identifier = own.identifier AND m.accounts >= 500)
-    GROUP BY p.identifier, t.kind, p.account, p.platform
-    ORDER BY p.identifier, p.account LIMIT 10000
-""")
 _MEMBERSHIPS = text("""
     SELECT p.account, p.platform, g.group_name, p.identifier, t.kind, p.binding, p.half_life,
            p.mass, p.first_day, p.last_day
     FROM posting p JOIN identifier t ON t.id = p.identifier JOIN platform g ON g.id = p.platform
 """)
-
-
-def select_ego(connection: Connection, account: int) -> list[EgoRow]:
-    """Give who bears incidents under the identifiers of an account; crowds are left out."""
-    rows = connection.execute(_EGO, {"account": account})
-    return [EgoRow._make(row)._replace(incidents=int(row.incidents)) for row in rows]
 
 
 def stream_memberships(connection: Connection) -> Iterator[Row[Any]]:

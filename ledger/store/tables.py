@@ -288,7 +288,8 @@ separation = Table(
     sqlite_with_rowid=False,
 )
 
-# Who asks to be identified with care: an account or an identifier, from day to day.
+# Who asks to be identified with care: an account or an identifier, from day to day. None of a
+# platform's times of one kind lies within another.
 marker = Table(
     "marker",
     METADATA,
@@ -298,7 +299,7 @@ marker = Table(
     Column("event_index", BigInteger, nullable=False),
     Column("first_day", Integer, nullable=False),
     Column("last_day", Integer, nullable=False),
-    PrimaryKeyConstraint("identifier", "platform", "kind"),
+    PrimaryKeyConstraint("identifier", "platform", "kind", "first_day"),
     sqlite_with_rowid=False,
 )
 

@@ -33,7 +33,9 @@ def upgrade() -> None:
         sa.Column("event_index", sa.BigInteger(), nullable=False),
         sa.Column("first_day", sa.Integer(), nullable=False),
         sa.Column("last_day", sa.Integer(), nullable=False),
-        sa.PrimaryKeyConstraint("identifier", "platform", "kind", name=op.f("pk_marker")),
+        sa.PrimaryKeyConstraint(
+            "identifier", "platform", "kind", "first_day", name=op.f("pk_marker")
+        ),
         sqlite_with_rowid=False,
     )
     op.create_table(
