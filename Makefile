@@ -46,6 +46,7 @@ bench: .venv/dev ## Measure, and print ratios
 	PYTHONPATH=.:tests:bench $(BIN)/python bench/justice.py
 	PYTHONPATH=.:tests:bench $(BIN)/python bench/evidence.py
 	PYTHONPATH=.:tests:bench $(BIN)/python bench/evidence_search.py
+	PYTHONPATH=.:tests:bench $(BIN)/python bench/evidence_sql.py
 	PYTHONPATH=.:tests:bench $(BIN)/python bench/evidence_robustness.py
 
 oracle: .venv/dev ## Build the reference of the perceptual hash, where there is a compiler

@@ -185,7 +185,7 @@ def _admit(
         digest=hashlib.sha256(raw).digest(),
         instance=g.instance,
         known_caller=caller,
-        query=request.args.to_dict() if operation.query else {},
+        query=dict(request.args.lists()) if operation.query else {},
     )
 
 

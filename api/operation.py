@@ -18,7 +18,7 @@ from ledger.errors import Fault, LedgerError, LedgerUnavailable, SchemaViolation
 from ledger.strict_json import parse_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from ledger.identity.platform import Caller
@@ -65,7 +65,7 @@ class Call(Generic[BodyT]):
     digest: bytes
     instance: str
     known_caller: Caller | None
-    query: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def parse_query(self, model: type[ModelT]) -> ModelT:
         """Read the query's parameters. *Raises*: SchemaViolation."""
@@ -178,11 +178,11 @@ def operation(  # noqa: PLR0913 - the parts of a declaration
     return declare
 
 
-def _validate_query(model: type[ModelT], query: Mapping[str, str]) -> ModelT:
-    """Read the parameters that a model names, each a text; others are ignored."""
+def _validate_query(model: type[ModelT], query: Mapping[str, Sequence[str]]) -> ModelT:
+    """Read the parameters that a model names, each a text given once; others are refused."""
     try:
         return model.model_validate(
-            {name: query[name] for name in model.model_fields if name in query}
+            {name: given[0] if len(given) == 1 else list(given) for name, given in query.items()}
         )
     except ValidationError as error:
         names = (str(one["loc"][0]) for one in error.errors(include_url=False))

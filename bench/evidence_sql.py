@@ -11,22 +11,28 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-from sqlalchemy import insert
 
 from ledger.incident.evidence import DISTANCE_MAX, list_slots
 from ledger.store.engine import begin_read, begin_write, open_database
 from ledger.store.evidence import find_like
-from ledger.store.tables import METADATA, evidence, evidence_band
+from ledger.store.tables import METADATA
 
-QUESTIONS = 50
-BATCH = 50_000
+if TYPE_CHECKING:
+    import sqlite3
+
+    from sqlalchemy.engine import Connection
+
+HASHES, QUESTIONS = 1_000_000, 50
+BANDS, BAND_BITS = 16, 16
+FASTER_MIN = 5.0
 
 
-def main() -> None:
-    """Fill a database, ask it and the scan the same, and print the ratio."""
-    number = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+def main() -> int:
+    """Ask a database and the scan the same and print the ratio; 1 where a bound is missed."""
+    number = int(sys.argv[1]) if len(sys.argv) > 1 else HASHES
     random = np.random.default_rng(1)
     hashes = random.integers(0, 256, (number, 32), dtype=np.uint8)
     words = hashes.view(np.uint64)
@@ -37,23 +43,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         database = open_database(f"sqlite:///{Path(folder) / 'evidence.sqlite3'}")
         METADATA.create_all(database.engine)
-        for first in range(0, number, BATCH):
-            with begin_write(database) as connection:
-                part = [
-                    hashes[place].tobytes() for place in range(first, min(first + BATCH, number))
-                ]
-                rows = [
-                    {"id": place, "record": "r", "platform": 1, "digest": one, "pdq": one}
-                    | {"original": 0, "seen_day": 0}
-                    for place, one in enumerate(part, first)
-                ]
-                connection.execute(insert(evidence), rows)
-                bands = [
-                    {"slot": slot, "evidence": place}
-                    for place, one in enumerate(part, first)
-                    for slot in list_slots(one)
-                ]
-                connection.execute(insert(evidence_band), sorted(bands, key=lambda b: b["slot"]))
+        begun = time.perf_counter()
+        with begin_write(database) as connection:
+            fill(connection, hashes)
+        print(f"filled in {time.perf_counter() - begun:.0f} s")
         in_sql, scanned, missed = [], [], 0
         with begin_read(database) as connection:
             for asked in questions:
@@ -69,6 +62,28 @@ def main() -> None:
     print(f"{number} hashes, {QUESTIONS} questions, CPU time of one form, medians")
     print(f"SQL {sql * 1e3:.2f} ms   numpy scan {plain * 1e3:.2f} ms   ratio {plain / sql:.1f}")
     print(f"answers that differ from the scan's: {missed}")
+    return 0 if missed == 0 and (number < HASHES or plain / sql >= FASTER_MIN) else 1
+
+
+def fill(connection: Connection, hashes: np.ndarray) -> None:
+    """Store hashes as the sequencer does, but in the order of the index: many times faster."""
+    pdqs = [one.tobytes() for one in hashes]
+    bands = hashes.view(">u2").astype(np.int64) + (np.arange(BANDS) << BAND_BITS)
+    if bands[:QUESTIONS].tolist() != [list_slots(pdq) for pdq in pdqs[:QUESTIONS]]:
+        raise SystemExit("The slots aren't the product's.")
+    order = np.argsort(bands.ravel(), kind="stable")
+    slots = bands.ravel()[order].tolist()
+    places = np.repeat(np.arange(len(pdqs)), BANDS)[order].tolist()
+    driver = cast("sqlite3.Connection", connection.connection.driver_connection)
+    driver.executemany(
+        "INSERT INTO evidence (id, record, platform, digest, pdq, original, seen_day)"
+        " VALUES (?, 'r', 1, ?, ?, 0, 0)",
+        zip(range(len(pdqs)), pdqs, pdqs, strict=True),
+    )
+    driver.executemany(
+        "INSERT INTO evidence_band (slot, evidence, pdq) VALUES (?, ?, ?)",
+        zip(slots, places, (pdqs[place] for place in places), strict=True),
+    )
 
 
 def near(pdq: np.ndarray, bits: int, random: np.random.Generator) -> bytes:
@@ -86,4 +101,4 @@ def scan(words: np.ndarray, asked: bytes) -> dict[int, int]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -109,7 +109,7 @@ def _insert_pieces(
     if rows:
         connection.execute(insert(evidence), rows)
     bands = [
-        {"slot": slot, "evidence": row["id"]}
+        {"slot": slot, "evidence": row["id"], "pdq": piece.pdq}
         for row, piece in zip(rows, pieces, strict=True)
         if piece.pdq is not None
         for slot in list_slots(piece.pdq)
@@ -145,7 +145,8 @@ def _insert_recalls(connection: Connection, stored: StoredEvent, index: int) -> 
 
 def stream_evidence(connection: Connection) -> Iterator[tuple[int, tuple[object, ...]]]:
     """Stream every piece and every band, for comparison: the index of its entry, then the row."""
-    for statement in (select(evidence), select(evidence_band.c.evidence, evidence_band.c.slot)):
+    band = evidence_band.c
+    for statement in (select(evidence), select(band.evidence, band.slot, band.pdq)):
         for row in connection.execute(statement).yield_per(1000):
             values = tuple(bytes(v) if isinstance(v, memoryview) else v for v in row)
             yield int(row[0]) >> PIECES_BITS, values
@@ -172,10 +173,7 @@ def find_like(connection: Connection, forms: Iterable[bytes]) -> dict[int, int]:
     return nearest
 
 
-_LIKE = """
-    SELECT e.id, e.pdq FROM evidence_band b JOIN evidence e ON e.id = b.evidence
-    WHERE b.slot {among}
-"""
+_LIKE = "SELECT evidence, pdq FROM evidence_band WHERE slot {among}"
 
 
 def find_matches(connection: Connection, sought: Iterable[Sought], group: str) -> list[list[Match]]:

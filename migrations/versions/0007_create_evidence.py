@@ -35,6 +35,7 @@ def upgrade() -> None:
         "evidence_band",
         sa.Column("slot", sa.Integer(), nullable=False),
         sa.Column("evidence", sa.BigInteger(), nullable=False),
+        sa.Column("pdq", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("slot", "evidence", name=op.f("pk_evidence_band")),
         sqlite_with_rowid=False,
     )
