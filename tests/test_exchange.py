@@ -8,21 +8,16 @@ from __future__ import annotations
 
 import json
 import random
-from contextlib import contextmanager
 from dataclasses import replace
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 from exact import settle
 from kept import audit
 from reports import digest, sample_report
-from simulator import RemoteSimulator, phone_and_device, render_question
+from simulator import phone_and_device
 from sqlalchemy import select
-from werkzeug.serving import make_server
 
-from api.app import create_app
 from ledger.assessing import assess_risk
 from ledger.errors import (
     EvidenceNotReported,
@@ -43,7 +38,7 @@ from ledger.store.evidence import find_like
 from ledger.store.tables import evidence, evidence_band, evidence_match, recall
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from datetime import datetime
 
     from simulator import Sent, Simulator
@@ -319,63 +314,4 @@ def test_withdrawal_recalls_every_answer_of_everybody_once_and_no_later_one(
         leaves = [parse_leaf(entry) for _, entry, _ in entries.stream_entries(connection)]
     assert [one.op for one in leaves[-2:]] == [Op.EVIDENCE_SEEN, Op.EVIDENCE_WITHDRAWN]
     assert (leaves[-1].ref, leaves[-1].reason) == (len(leaves) - 2, EntryReason.NONE)
-    assert audit(ledger) == ()
-
-
-# --- Two platforms over HTTP -------------------------------------------------------------------
-
-
-@contextmanager
-def served(ledger: Ledger, now: datetime) -> Iterator[str]:
-    """Serve a ledger on a real socket, at a fixed instant; give its address."""
-    app = create_app(
-        ledger, public_url="https://ledger.example", body_max_bytes=65_536, now=lambda: now
-    )
-    server = make_server("127.0.0.1", 0, app)
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def test_copy_at_another_platform_is_seen_before_and_its_withdrawal_is_told(
-    ledger: Ledger, shops: list[Simulator], now: datetime
-) -> None:
-    a, b, _ = shops
-    said = a.forgery(FILE, PDQ, now)
-    with served(ledger, now) as url, httpx.Client(base_url=url) as http:
-        shop, other = RemoteSimulator(a, http), RemoteSimulator(b, http)
-        answer = shop.send(a.sign(said))
-        assert (answer.status_code, "Location" in answer.headers) == (202, False)
-        settle(ledger, now)
-        access = other.get_access(now)
-        # Mirrored it is one of the eight forms; saved again it differs in a few bits.
-        forms = [RANDOM.randbytes(32).hex() for _ in range(7)] + [flip(PDQ, 6).hex()]
-        body: Any = render_question(b.request("buyer", BUYER))
-        body["context"]["evidence"] = [{"pdq": [{"forms": forms, "quality": 88}]}]
-        told = http.post("/v1/risk-assessments", json=body, headers=access).json()
-        assert (told["score"], told["basis"]) == (0, "no_record")
-        assert told["evidence"]["seen_before"] == {
-            "distance": "0-15",
-            "platforms": "1",
-            "first_seen": "2026-11",
-            "source": False,
-        }
-        replay = http.get(f"/v1/risk-assessments/{told['id']}/replay", headers=access).json()
-        assert replay["agrees"]
-        assert http.get("/v1/recalls", headers=access).json()["data"] == []
-        shop.send(a.sign(a.withdrawal(said, now)))
-        settle(ledger, now)
-        (recalled,) = http.get("/v1/recalls", headers=access).json()["data"]
-        assert (recalled["answer"], recalled["kind"]) == (told["id"], "evidence")
-        path = f"/v1/recalls/{recalled['id']}/acknowledgement"
-        assert http.post(path, headers=access).json()["acknowledged_at"] is not None
-        asked = {"evidence": body["context"]["evidence"]}
-        answer = http.post("/v1/evidence-matches", json=asked, headers=access)
-        assert answer.json()["matches"] == [{"seen_before": None}]
-        assert http.get("/v1/recalls?limit=0", headers=access).status_code == 400
     assert audit(ledger) == ()
