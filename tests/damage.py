@@ -45,7 +45,7 @@ Profiles: TypeAlias = "Mapping[str, JurisdictionProfile]"
 REPORT, ACTIVATION, THEIRS, HELD, TAKEN_BACK, RETRACTION = 4, 5, 6, 8, 9, 11
 BY_CLOCK, CLOCK, KEY_ADDED, KEY_REVOKED, AGAIN, SUSPENDED = 12, 13, 14, 15, 16, 18
 SIZE = 27
-SEPARATED, RECYCLED, MARKED = 19, 20, 21
+SEPARATED, RECYCLED, MARKED, SEEN, WITHDRAWN = 19, 20, 21, 22, 24
 
 
 @dataclass(frozen=True)
@@ -80,11 +80,11 @@ def live_through(ledger: Ledger, now: datetime) -> History:
     )
     step(lambda: a.report("buyer", BUYER, now), lambda: suspend_platform(ledger, c.uri, now))
     step(*(lambda said=said: b.send(said, now) for said in override_links(b, now)))
-    held = hold(b, now, until=until)
-    step(lambda: b.retract(held, now))
     seen, false = (b.forgery(digest(name), digest(name), now) for name in ("seen", "false"))
     withdrawal = b.withdrawal(false, now)
     step(*(lambda said=said: b.send(said, now) for said in (seen, false, withdrawal)))
+    held = hold(b, now, until=until)
+    step(lambda: b.retract(held, now))
     with begin_write(ledger.database) as connection:
         allow_everything(connection)
     return History(ledger, (a, b, c), now)
