@@ -8,8 +8,7 @@ from ledger.deriving import read_report
 from ledger.errors import LedgerCorrupt, LedgerError
 from ledger.identity.identifier import account_key
 from ledger.log.checkpoint import open_checkpoint
-from ledger.privacy.sealing import unseal
-from ledger.sequencing import tag_key_context
+from ledger.sequencing import open_tag_key
 from ledger.store import entries, incidents, platforms, witnesses
 from ledger.store.engine import begin_read
 
@@ -57,7 +56,7 @@ def _check_keys(ledger: Ledger, connection: Connection) -> None:
         raise LedgerCorrupt("The event key isn't this ledger's.")
     uri, sealed = platforms.select_tag_key(connection, platforms.LEDGER_PLATFORM)
     try:
-        tag_key = unseal(ledger.keys.wrap_key, sealed, context=tag_key_context(uri))
+        tag_key = open_tag_key(ledger, uri, sealed)
     except LedgerCorrupt as error:
         raise LedgerCorrupt("The wrapping key isn't this ledger's.") from error
     if tag_key != ledger.keys.tag_key:

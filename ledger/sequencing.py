@@ -45,6 +45,11 @@ BATCH_MAX = 500
 _NOTHING_ERASED: Mapping[int, Leaf] = MappingProxyType({})
 
 
+def open_tag_key(ledger: Ledger, uri: str, sealed: SealedToken) -> bytes:
+    """Unseal the key of a platform's tags. *Raises*: LedgerCorrupt."""
+    return unseal(ledger.keys.wrap_key, sealed, context=tag_key_context(uri))
+
+
 def tag_key_context(uri: str) -> bytes:
     """Give the context that a platform's sealed tag key is bound to."""
     return b"bcl/tag-key\x00" + uri.encode()
@@ -108,7 +113,7 @@ def draft_event(ledger: Ledger, event: StoredEvent, token: bytes) -> StoredEvent
     return replace(event, sealed=sealed, salt=secrets.token_bytes(32))
 
 
-def sequence_pending(  # noqa: C901 - flat: no frame stands between the one writer and its statements
+def sequence_pending(  # noqa: C901, PLR0912, PLR0915 - flat: no frame stands between the one writer and its statements
     ledger: Ledger,
     connection: Connection,
     limit: int = BATCH_MAX,
@@ -129,9 +134,7 @@ def sequence_pending(  # noqa: C901 - flat: no frame stands between the one writ
         entries.assign_index(connection, stored.id, index)
         if stored.platform not in tag_keys:
             uri, sealed = platforms.select_tag_key(connection, stored.platform)
-            tag_keys[stored.platform] = unseal(
-                ledger.keys.wrap_key, sealed, context=tag_key_context(uri)
-            )
+            tag_keys[stored.platform] = open_tag_key(ledger, uri, sealed)
         # The first entry publishes the first policy; none is in force before it.
         policy = learn_policies(ledger, connection, version or min(ledger.policies))
         known = incidents.find_incident(connection, stored.incident)
@@ -167,7 +170,10 @@ def sequence_pending(  # noqa: C901 - flat: no frame stands between the one writ
                     gone = postings.cut_edge(connection, token, *cut)
                     postings.recount_tokens(connection, cut[0], [token], gone)
             postings.forget_identifiers(connection, tokens)
-        evidence.replace_pieces(connection, stored, index, effect.day, effect.pieces)
+        if effect.pieces is not None:
+            if evidence.delete_pieces(connection, stored.incident):
+                evidence.insert_recalls(connection, stored, index)
+            evidence.insert_pieces(connection, stored, index, effect.day, effect.pieces)
         erasures.destroy_content(connection, _name_closed(effect.after or known))
         version = effect.policy_version or version
         entry = build_entry(ledger, stored, effect, tag_keys[stored.platform], version)

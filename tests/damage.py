@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pytest
 from conftest import BACKENDS, clone_database, founded
 from exact import settle
+from exchanging import forgery, withdrawal
 from kept import BUYER, audit, hold
 from reports import NOW, claim, digest
 from simulator import Simulator, phone_and_device
@@ -80,9 +81,9 @@ def live_through(ledger: Ledger, now: datetime) -> History:
     )
     step(lambda: a.report("buyer", BUYER, now), lambda: suspend_platform(ledger, c.uri, now))
     step(*(lambda said=said: b.send(said, now) for said in override_links(b, now)))
-    seen, false = (b.forgery(digest(name), digest(name), now) for name in ("seen", "false"))
-    withdrawal = b.withdrawal(false, now)
-    step(*(lambda said=said: b.send(said, now) for said in (seen, false, withdrawal)))
+    seen, false = (forgery(b, digest(name), digest(name), now) for name in ("seen", "false"))
+    taken_back = withdrawal(b, false, now)
+    step(*(lambda said=said: b.send(said, now) for said in (seen, false, taken_back)))
     held = hold(b, now, until=until)
     step(lambda: b.retract(held, now))
     with begin_write(ledger.database) as connection:

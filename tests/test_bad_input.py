@@ -349,6 +349,7 @@ def test_nothing_of_a_header_comes_back(client: FlaskClient, access: dict[str, s
             tile="000",
             incident_id=f"inc_{'0' * 32}",
             assessment_id=f"ra_{'0' * 32}",
+            recall_id=f"rcl_{'0' * 32}",
             version=9,
         )
         media_type = one.body.media_type if one.body else None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from exact import settle
+from exchanging import forgery, withdrawal
 from kept import audit
 from reports import digest, sample_report
 from simulator import phone_and_device
@@ -100,7 +101,7 @@ def test_search_finds_what_a_scan_of_all_pairs_finds_and_nothing_else(
         replace(photo(pdq), digest=digest(f"file {place}")) for place, pdq in enumerate(known)
     )
     for part in (pieces[:20], pieces[20:]):
-        shops[0].send(shops[0].forgery(part[0].digest, None, now, evidence=part), now)
+        shops[0].send(forgery(shops[0], part[0].digest, None, now, evidence=part), now)
     settle(ledger, now)
     with begin_write(ledger.database) as connection:
         rows = connection.execute(select(evidence.c.id, evidence.c.pdq)).all()
@@ -121,21 +122,21 @@ def test_forged_picture_is_recognised_by_file_and_likeness_in_bands_by_everybody
     ledger: Ledger, shops: list[Simulator], now: datetime
 ) -> None:
     a, b, c = shops
-    a.send(a.forgery(FILE, PDQ, now), now)
+    a.send(forgery(a, FILE, PDQ, now), now)
     told = {"platforms": "1", "first_seen": "2026-11", "source": False}
     assert seen(b, now, file=FILE) == {"distance": "same_file"} | told
     assert seen(b, now, flip(PDQ, 15)) == {"distance": "0-15"} | told
     assert seen(b, now, flip(PDQ, 31)) == {"distance": "16-31"} | told
     assert seen(b, now, flip(PDQ, 32)) is None
     assert seen(a, now, PDQ, FILE) is None  # one's own says nothing
-    c.send(c.forgery(digest("again"), flip(PDQ, 4), now), now)
+    c.send(forgery(c, digest("again"), flip(PDQ, 4), now), now)
     assert seen(b, now, PDQ) == {"distance": "0-15"} | told | {"platforms": "2+"}
     assert seen(a, now, PDQ) == {"distance": "0-15"} | told
     assert audit(ledger) == ()
 
 
 def test_original_that_was_reused_is_told_as_such(shops: list[Simulator], now: datetime) -> None:
-    shops[0].send(shops[0].forgery(FILE, PDQ, now, is_original=True), now)
+    shops[0].send(forgery(shops[0], FILE, PDQ, now, is_original=True), now)
     told = seen(shops[1], now, PDQ)
     assert told is not None
     assert told["source"] is True
@@ -146,7 +147,7 @@ def test_featureless_picture_is_recognised_by_its_file_alone(
     quality: int | None, shops: list[Simulator], now: datetime
 ) -> None:
     piece = replace(photo(PDQ), quality=quality)
-    shops[0].send(shops[0].forgery(FILE, None, now, evidence=(piece,)), now)
+    shops[0].send(forgery(shops[0], FILE, None, now, evidence=(piece,)), now)
     assert seen(shops[1], now, PDQ) is None
     assert seen(shops[1], now, file=FILE) is not None
 
@@ -157,7 +158,7 @@ def test_key_frames_of_a_video_are_recognised(shops: list[Simulator], now: datet
         *(EvidenceKind.CLAIM_VIDEO, EvidenceSource.BUYER, FILE, None, None),
         frames=((PDQ, 90), (other, 60), (bytes(32), 10)),
     )
-    shops[0].send(shops[0].forgery(FILE, None, now, evidence=(video,)), now)
+    shops[0].send(forgery(shops[0], FILE, None, now, evidence=(video,)), now)
     assert seen(shops[1], now, other) is not None
     assert seen(shops[1], now, bytes(32)) is None
 
@@ -207,7 +208,7 @@ def test_correction_replaces_the_photo_and_conduct_that_forges_nothing_has_none(
 
 def test_forged_evidence_is_judged_as_incidents_are(shops: list[Simulator], now: datetime) -> None:
     a, b, _ = shops
-    honest = a.forgery(FILE, PDQ, now)
+    honest = forgery(a, FILE, PDQ, now)
     proof = honest.proof
     for weak in (
         replace(proof, evidence=proof.evidence[:1]),
@@ -222,16 +223,16 @@ def test_forged_evidence_is_judged_as_incidents_are(shops: list[Simulator], now:
             a.send(replace(honest, **wrong), now)
     a.send(honest, now)
     for no_such in (
-        b.withdrawal(honest, now),
-        a.withdrawal(honest, now, digest=digest("other")),
-        a.withdrawal(honest, now, txn="another case"),
+        withdrawal(b, honest, now),
+        withdrawal(a, honest, now, digest=digest("other")),
+        withdrawal(a, honest, now, txn="another case"),
     ):
         sender = b if no_such.issuer == b.uri else a
         with pytest.raises(EvidenceNotReported):
             sender.send(no_such, now)
-    a.send(a.withdrawal(honest, now), now)
+    a.send(withdrawal(a, honest, now), now)
     with pytest.raises(IncidentClosed):
-        a.send(a.withdrawal(honest, now), now)
+        a.send(withdrawal(a, honest, now), now)
 
 
 def test_labels_and_matches_are_one_item_of_proof_at_most() -> None:
@@ -289,11 +290,11 @@ def test_withdrawal_recalls_every_answer_of_everybody_once_and_no_later_one(
     ledger: Ledger, shops: list[Simulator], now: datetime
 ) -> None:
     a, b, c = shops
-    said = a.forgery(FILE, PDQ, now)
+    said = forgery(a, FILE, PDQ, now)
     a.send(said, now)
     for asker in (b, b, c):
         assert seen(asker, now, PDQ) is not None
-    a.send(a.withdrawal(said, now), now)
+    a.send(withdrawal(a, said, now), now)
     assert seen(b, now, PDQ) is None
     found, more = list_recalls(ledger, b.caller(now), "", 1)
     assert more

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 from exact import settle
+from exchanging import forgery, withdrawal
 from kept import audit
 from PIL import ImageOps
 from reports import digest, sample_report
@@ -98,7 +99,7 @@ def test_mirrored_copy_at_another_platform_is_seen_before_and_its_withdrawal_is_
 ) -> None:
     a, b = simulator("shop-a"), simulator("shop-b")
     item = as_item(inspect(pictures / "forged.jpg").evidence)
-    said = a.forgery(item.digest, None, now, evidence=(item,))
+    said = forgery(a, item.digest, None, now, evidence=(item,))
     copied: Any = select_hashes(render_evidence(inspect(pictures / "copy.jpg").evidence))
     honest = select_hashes(render_evidence(inspect(pictures / "honest.jpg").evidence))
     assert copied["sha256"] != item.digest.hex()
@@ -124,7 +125,7 @@ def test_mirrored_copy_at_another_platform_is_seen_before_and_its_withdrawal_is_
         replay = http.get(f"/v1/risk-assessments/{answered['id']}/replay", headers=access).json()
         assert replay["agrees"]
         assert http.get("/v1/recalls", headers=access).json()["data"] == []
-        shop.send(a.sign(a.withdrawal(said, now)))
+        shop.send(a.sign(withdrawal(a, said, now)))
         settle(ledger, now)
         listed = http.get("/v1/recalls", headers=access).json()["data"]
         assert {one["answer"] for one in listed} == {answered["id"], matched["id"]}
@@ -207,10 +208,10 @@ def test_whoever_was_told_of_what_is_withdrawn_meanwhile_is_told_again_and_nobod
     a, *others = (simulator(f"shop-{name}") for name in "abc")
     told_of = 0
     for number in range(6):
-        said = a.forgery(digest(f"forged {number}"), None, now)
+        said = forgery(a, digest(f"forged {number}"), None, now)
         a.send(said, now)
         settle(ledger, now)
-        token = a.sign(a.withdrawal(said, now))
+        token = a.sign(withdrawal(a, said, now))
 
         def withdraw(token: bytes = token) -> None:
             accept_event(ledger, token, now)

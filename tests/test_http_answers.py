@@ -225,6 +225,7 @@ def test_assessment_has_the_published_shape_and_reasons_that_add_up(wire: Wire) 
         "disputed": "0",
         "first_seen": "2026-11",
         "last_seen": "2026-11",
+        "seen_before": None,
     }
     assert told["log"] == {"size": 8, "origin": "ledger.example/sandbox"}
 

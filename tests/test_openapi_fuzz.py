@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import schemathesis
+from exchanging import forgery, withdrawal
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 from reports import digest
@@ -110,11 +111,11 @@ DOCUMENT = render_document(OPERATIONS)
 
 def recall_match(ledger: Ledger, shop: Simulator, other: Simulator, now: datetime) -> str:
     """Tell a shop of evidence that another takes back then; give the recall's id."""
-    seen = other.forgery(digest("forged"), None, now)
+    seen = forgery(other, digest("forged"), None, now)
     other.send(seen, now)
     sequence(ledger, now)
     match_evidence(ledger, shop.caller(now), [Sought(seen.digest, ())], now)
-    other.send(other.withdrawal(seen, now), now)
+    other.send(withdrawal(other, seen, now), now)
     sequence(ledger, now)
     (told,), _ = list_recalls(ledger, shop.caller(now), "", 2)
     return told.id

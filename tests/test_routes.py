@@ -212,6 +212,7 @@ def test_wrong_method_is_refused_with_those_that_there_are(app: Flask) -> None:
             tile="000",
             incident_id=f"inc_{'0' * 32}",
             assessment_id=f"ra_{'0' * 32}",
+            recall_id=f"rcl_{'0' * 32}",
             version=9,
         )
         answer = client.open(path, method=method)

@@ -112,7 +112,7 @@ class WireAmount(Wire):
 
 
 Quality = Annotated[int, Field(ge=0, le=100)]
-Label = Annotated[str, StringConstraints(max_length=16, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Label = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,16}$")]
 
 
 class WireFrame(Wire):

@@ -58,24 +58,6 @@ class Recall:
 # --- What is known: written by the sequencer alone --------------------------------------------
 
 
-def replace_pieces(
-    connection: Connection,
-    stored: StoredEvent,
-    index: int,
-    day: int,
-    pieces: Sequence[Piece] | None,
-) -> None:
-    """Let a statement's record be recognised by these pieces alone; recall what told of others.
-
-    *Shape*: None leaves it as it is. *Units*: `day` of the statement since 1970-01-01.
-    """
-    if pieces is None:
-        return
-    if delete_pieces(connection, stored.incident):
-        _insert_recalls(connection, stored, index)
-    _insert_pieces(connection, stored, index, day, pieces)
-
-
 def delete_pieces(connection: Connection, record: str) -> bool:
     """Forget by what a record was recognised; tell whether there was anything."""
     mine = evidence.c.record == record
@@ -91,9 +73,13 @@ def delete_pieces(connection: Connection, record: str) -> bool:
     return bool(before)
 
 
-def _insert_pieces(
+def insert_pieces(
     connection: Connection, stored: StoredEvent, index: int, day: int, pieces: Sequence[Piece]
 ) -> None:
+    """Write down by what a statement's record is recognised.
+
+    *Units*: `day` of the statement since 1970-01-01.
+    """
     rows = [
         {
             "id": index << PIECES_BITS | place,
@@ -118,7 +104,7 @@ def _insert_pieces(
         connection.execute(insert(evidence_band), bands)
 
 
-def _insert_recalls(connection: Connection, stored: StoredEvent, index: int) -> None:
+def insert_recalls(connection: Connection, stored: StoredEvent, index: int) -> None:
     """Recall every answer that told of a statement's record, and forget that it told of it.
 
     What merely grew old was true: its answers are forgotten without a recall.
