@@ -16,7 +16,18 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from api import answers, clock, events, incidents, log, oauth, policies, risk, wellknown
+from api import (
+    answers,
+    clock,
+    events,
+    evidence,
+    incidents,
+    log,
+    oauth,
+    policies,
+    risk,
+    wellknown,
+)
 from api.authentication import Gate, render_challenge
 from api.documentation import render_page
 from api.openapi import render_bytes, render_document
@@ -69,6 +80,9 @@ OPERATIONS: tuple[Operation[Any], ...] = (
     answers.read_replay,
     answers.read_merchant_view,
     answers.create_outcome,
+    evidence.create_evidence_matches,
+    evidence.read_recalls,
+    evidence.acknowledge_recall,
     policies.read_policy,
     log.read_checkpoint,
     log.read_log_tile,
@@ -171,6 +185,7 @@ def _admit(
         digest=hashlib.sha256(raw).digest(),
         instance=g.instance,
         known_caller=caller,
+        query=dict(request.args.lists()) if operation.query else {},
     )
 
 

@@ -49,10 +49,12 @@ _ABOUT = (
     "says otherwise. Unknown query parameters are ignored."
 )
 _SCOPES = {
+    "evidence:read": "Whether evidence was seen as forged before.",
     "incidents:read": "How one's own incidents stand, and their receipts.",
     "risk:read": "Risk assessments and their outcomes.",
 }
 _HEADERS = {
+    "Link": "Where the next part of the list is read (RFC 8288).",
     "Location": "Where the thing is read.",
     "ETag": "The entity tag of the answer.",
     "Retry-After": "Seconds after which to try again.",
@@ -181,6 +183,18 @@ def _render_parameters(operation: Operation[Any]) -> list[dict[str, Any]]:
         }
         for name, pattern in operation.patterns.items()
     ]
+    if operation.query is not None:
+        members = operation.query.model_json_schema()["properties"]
+        for name, schema in members.items():
+            kind = next((one for one in schema.get("anyOf", ()) if "pattern" in one), schema)
+            parameters.append(
+                {
+                    "name": name,
+                    "in": "query",
+                    "required": False,
+                    "schema": {"type": "string", "pattern": kind["pattern"]},
+                }
+            )
     if operation.creates:
         parameters.append(
             _render_header(
@@ -234,6 +248,8 @@ def _group_errors(operation: Operation[Any]) -> dict[int, list[type[LedgerError]
         errors += [InvalidToken, InsufficientScope]
     if operation.patterns:
         errors.append(NotFound)
+    if operation.query is not None:
+        errors.append(SchemaViolation)
     if operation.body is not None:
         errors.append(InvalidInput)
     if operation.body is not None and operation.body.media_type == JSON:

@@ -18,7 +18,7 @@ from ledger.errors import Fault, LedgerError, LedgerUnavailable, SchemaViolation
 from ledger.strict_json import parse_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from ledger.identity.platform import Caller
@@ -65,6 +65,11 @@ class Call(Generic[BodyT]):
     digest: bytes
     instance: str
     known_caller: Caller | None
+    query: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def parse_query(self, model: type[ModelT]) -> ModelT:
+        """Read the query's parameters. *Raises*: SchemaViolation."""
+        return _validate_query(model, self.query)
 
     @property
     def caller(self) -> Caller:
@@ -117,6 +122,7 @@ class Operation(Generic[BodyT]):
     waits: bool = False
     cache: str = NO_STORE
     refuse: Callable[[LedgerError, str], Answer] = render_problem
+    query: type[RequestModel] | None = None
     body_max_bytes: int | None = None  # where it isn't the setting's
 
     @property
@@ -145,6 +151,7 @@ def operation(  # noqa: PLR0913 - the parts of a declaration
     waits: bool = False,
     cache: str = NO_STORE,
     refuse: Callable[[LedgerError, str], Answer] = render_problem,
+    query: type[RequestModel] | None = None,
     body_max_bytes: int | None = None,
 ) -> Callable[[Callable[[Ledger, Call[BodyT]], Answer]], Operation[BodyT]]:
     """Declare that the function below is the view of an operation."""
@@ -164,10 +171,25 @@ def operation(  # noqa: PLR0913 - the parts of a declaration
             waits=waits,
             cache=cache,
             refuse=refuse,
+            query=query,
             body_max_bytes=body_max_bytes,
         )
 
     return declare
+
+
+def _validate_query(model: type[ModelT], query: Mapping[str, Sequence[str]]) -> ModelT:
+    """Read the parameters that a model names, each a text given once; others are refused."""
+    try:
+        return model.model_validate(
+            {name: given[0] if len(given) == 1 else list(given) for name, given in query.items()}
+        )
+    except ValidationError as error:
+        names = (str(one["loc"][0]) for one in error.errors(include_url=False))
+        faults = tuple(
+            Fault(f"/{name}", "wrong-form", "The parameter isn't of its form.") for name in names
+        )
+        raise SchemaViolation("The query doesn't fit its schema.", faults=faults) from None
 
 
 def json_body(model: type[ModelT], *, example: object) -> Body[ModelT]:

@@ -10,23 +10,39 @@ from api.operation import RequestModel
 from ledger.assessing import AssessmentRequest
 from ledger.errors import Fault, SchemaViolation
 from ledger.identity.identifier import AccountRef, IdentifierClaim, parse_identifier
+from ledger.incident.evidence import FORMS_MAX, QUALITY_MIN, Sought
 from ledger.incident.incident import Money, parse_money
 from ledger.incident.schema import (
     IDENTIFIERS_MAX,
     Aliases,
     Code,
+    Hash,
     IssSub,
+    Perceptual,
+    Quality,
     Text,
     WireAmount,
     WireBinding,
 )
 from ledger.risk.advice import Purpose
 
+PICTURES_MAX = 16
 BATCH_MAX = 1000
 PORTFOLIO_MIN, PORTFOLIO_MAX = 1000, 5000
 _PHONE = "bcl1.0.phone.q0Vm4WlPzPmnFYyMYBsH4HqGbc1yXb0r8zq5m8y2E3E"
 _DEVICE = "bcl1.0.device.Zk2J8zv3yN0o1o4bH6mQp0rT5uX7cW9dLfAeRgYhUiQ"
 
+EVIDENCE: list[dict[str, Any]] = [
+    {
+        "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "pdq": [
+            {
+                "forms": ["f8f8f0cee0f4a84f06370a22038f63f0b36e2ed596621e1d33e6b39c4e9c9b22"],
+                "quality": 100,
+            }
+        ],
+    }
+]
 QUESTION: dict[str, Any] = {
     "subject": {
         "format": "aliases",
@@ -54,6 +70,20 @@ QUESTION: dict[str, Any] = {
 }
 
 
+class SoughtPicture(RequestModel):
+    """A picture or a key frame by its PDQ, as it is or also as it is turned and mirrored."""
+
+    forms: Annotated[list[Perceptual], Field(min_length=1, max_length=FORMS_MAX)]
+    quality: Quality | None = None
+
+
+class SoughtEvidence(RequestModel):
+    """One file by its hashes. Pictures of a quality below 50 are passed over."""
+
+    sha256: Hash | None = None
+    pdq: Annotated[list[SoughtPicture], Field(max_length=PICTURES_MAX)] = Field(default=[])
+
+
 class AssessmentContext(RequestModel):
     """Why it is asked, about which order, and how each identifier is bound to the account.
 
@@ -68,6 +98,7 @@ class AssessmentContext(RequestModel):
     bindings: Annotated[dict[Text, WireBinding], Field(max_length=IDENTIFIERS_MAX)]
     claim_code: Code | None = None
     amount: WireAmount | None = None
+    evidence: Annotated[list[SoughtEvidence], Field(max_length=8)] = Field(default=[])
 
 
 class RiskAssessmentRequest(RequestModel):
@@ -151,9 +182,30 @@ def read_question(
         order_commitment=context.order_commitment,
         claim_code=context.claim_code,
         amount=_amount(context, place),
+        evidence=read_evidence(context.evidence, f"{place}/context/evidence"),
         client_reference=asked.client_reference,
         idempotency_key=idempotency_key,
         digest=digest,
+    )
+
+
+def read_evidence(asked: list[SoughtEvidence], place: str) -> tuple[Sought, ...]:
+    """Read which files are asked about, without what likeness tells nothing of.
+
+    *Raises*: SchemaViolation for more pictures than one question may have.
+    """
+    if sum(len(one.pdq) for one in asked) > PICTURES_MAX:
+        raise violation(place, "too-many", "A question has 16 pictures at most.")
+    return tuple(
+        Sought(
+            bytes.fromhex(one.sha256) if one.sha256 else None,
+            tuple(
+                tuple(bytes.fromhex(form) for form in picture.forms)
+                for picture in one.pdq
+                if picture.quality is None or picture.quality >= QUALITY_MIN
+            ),
+        )
+        for one in asked
     )
 
 

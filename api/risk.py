@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, Field
 
+from api.evidence import SeenBefore
 from api.operation import Reply, json_body, operation
 from api.questions import (
     PORTFOLIO_MIN,
@@ -18,7 +19,7 @@ from api.questions import (
     violation,
 )
 from api.rendering import JSON, render_text, render_text_of
-from ledger.assessing import Asking, Subject, assess_batch, assess_risk, count_portfolio
+from ledger.assessing import Subject, assess_batch, assess_risk, count_portfolio
 from ledger.errors import (
     IdempotencyKeyReused,
     InvalidIdentifier,
@@ -26,6 +27,7 @@ from ledger.errors import (
     NotOffered,
     OrderConflict,
 )
+from ledger.recording import Asking
 from ledger.risk.reason import TEXTS
 
 if TYPE_CHECKING:
@@ -80,6 +82,7 @@ class EvidenceBands(BaseModel):
     disputed: str
     first_seen: str | None
     last_seen: str | None
+    seen_before: SeenBefore | None = None
 
 
 class IgnoredLink(BaseModel):
@@ -181,6 +184,7 @@ ASSESSED = Reply(
             "disputed": "0",
             "first_seen": "2026-11",
             "last_seen": "2026-11",
+            "seen_before": None,
         },
         "clears": {"below_high": None, "below_medium": "2027-12", "if_overturned": "1"},
         "ignored_links": [],
@@ -238,6 +242,10 @@ def create_risk_assessments(ledger: Ledger, call: Call[BatchRequest]) -> Answer:
         read_question(asked, call.digest, None, f"/questions/{place}")
         for place, asked in enumerate(call.body.questions)
     ]
+    for place, one in enumerate(requests):
+        if one.evidence:
+            pointer = f"/questions/{place}/context/evidence"
+            raise violation(pointer, "single", "Evidence goes with a question of its own.")
     asking = Asking(call.idempotency_key, call.digest)
     told = assess_batch(ledger, call.caller, requests, call.now, asking)
     items = [

@@ -1,6 +1,7 @@
 """What files declare of themselves, told on a terminal or as JSON: `evidence inspect`.
 
-Nothing of it is sent. It draws what the inspection gives and decides nothing.
+Nothing of it is sent; what is, stands in `cli/exchanging.py`. It draws what the inspection gives
+and decides nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.comparing import compare_files
+from cli.exchanging import match, recalls, report
 from ledger_client.errors import Uninspectable
 from ledger_client.evidence.attributes import C2paState, SoftwareClass, render_evidence
 from ledger_client.evidence.inspection import inspect, require_extra
@@ -35,10 +37,14 @@ _SHOWN_FRAMES = 4
 
 @click.group()
 def evidence() -> None:
-    """Tell what pictures and videos declare, and where they depart. Nothing is sent."""
+    """Tell what pictures and videos declare, and whether they were reported as forged.
+
+    Only `match`, `report` and `recalls` speak to the ledger, and send hashes alone.
+    """
 
 
-evidence.add_command(compare_files)
+for one in (compare_files, match, report, recalls):
+    evidence.add_command(one)
 
 
 @evidence.command("inspect")

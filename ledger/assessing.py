@@ -7,14 +7,11 @@ answered. If we die right before the commit, nobody has learned anything.
 
 from __future__ import annotations
 
-import hmac
-import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from ledger.errors import (
-    IdempotencyKeyReused,
     InvalidIssuer,
     NotOffered,
     OrderConflict,
@@ -25,12 +22,23 @@ from ledger.graph.posting import day_number
 from ledger.identity.identifier import account_key, check_epoch, lookup_key
 from ledger.identity.platform import require_scope
 from ledger.ledger import learn_policies, mint_id
+from ledger.recognising import render_seen
+from ledger.recording import (
+    COMPACT,
+    NO_KEY,
+    Asking,
+    draft_batch,
+    find_batch,
+    find_repeated,
+    record_bound,
+)
 from ledger.risk.advice import advise
 from ledger.risk.answer import answer_question
 from ledger.risk.order import check_order
 from ledger.risk.portfolio import COUNT_STEP, blur_counts, check_portfolio
 from ledger.risk.score import score_on_day
 from ledger.store import assessments
+from ledger.store import evidence as exchanged
 from ledger.store.assessments import GivenAnswer, StoredAssessment
 from ledger.store.engine import begin_read, begin_write
 
@@ -41,15 +49,13 @@ if TYPE_CHECKING:
     from ledger.graph.neighbourhood import Evidence, Neighbourhood
     from ledger.identity.identifier import AccountRef, IdentifierClaim
     from ledger.identity.platform import Caller, Platform
+    from ledger.incident.evidence import Sought
     from ledger.incident.incident import Money
     from ledger.ledger import Ledger
     from ledger.risk.advice import Purpose
-    from ledger.store.engine import Connection
 
 VALID_FOR = timedelta(minutes=10)
-# Purposes of records that are about no single buyer.
-PORTFOLIO_STATISTICS, BATCH = "portfolio_statistics", "batch"
-_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+PORTFOLIO_STATISTICS = "portfolio_statistics"  # a purpose that is about no single buyer
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,7 @@ class AssessmentRequest:
     client_reference: str | None
     idempotency_key: str | None
     digest: bytes
+    evidence: tuple[Sought, ...] = ()
 
 
 class Subject(NamedTuple):
@@ -72,17 +79,6 @@ class Subject(NamedTuple):
 
     account: AccountRef
     identifiers: tuple[IdentifierClaim, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Asking:
-    """How a body of many questions came: its Idempotency-Key, and the SHA-256 of its raw bytes."""
-
-    idempotency_key: str | None = None
-    digest: bytes = b""
-
-
-NO_KEY = Asking()
 
 
 def assess_risk(
@@ -97,22 +93,25 @@ def assess_risk(
     _check_asker(ledger, caller, (request,))
     platform = caller.platform
     asked = _bind(ledger, request)
-    with begin_write(ledger.database, autocommit=True) as connection:
+    with begin_write(ledger.database, autocommit=not request.evidence) as connection:
         if request.idempotency_key is not None:
             asking = Asking(request.idempotency_key, request.digest)
-            repeated = _find_repeated(connection, platform.id, asking)
+            repeated = find_repeated(connection, platform.id, asking)
             if repeated is not None:
                 return GivenAnswer(repeated.id, repeated.answer)
         evidence = assessments.read_evidence(connection, asked.keys)
         learn_policies(ledger, connection, evidence.policy_version, evidence.shadow_version)
-        new = _answer(ledger, platform, request, asked, evidence, assessed_at)
+        matches = exchanged.find_matches(connection, request.evidence, platform.group)
+        seen = render_seen([one for of_file in matches for one in of_file])
+        new = _answer(ledger, platform, request, asked, evidence, assessed_at, seen)
+        if request.evidence:  # one transaction: nobody withdraws in between what was matched
+            record_bound(connection, new)
+            exchanged.record_matches(connection, new.id, platform.id, matches, assessed_at)
+            return GivenAnswer(new.id, new.answer)
         is_recorded = assessments.record_first(connection, new)
     if not is_recorded:  # the order was asked about before
         with begin_write(ledger.database) as connection:
-            bound = assessments.lock_order(connection, platform.id, new.order_commitment)
-            check_order(bound, new.account, new.identifiers)
-            assessments.widen_order(connection, platform.id, new.order_commitment, new.identifiers)
-            assessments.insert_assessment(connection, new)
+            record_bound(connection, new)
     return GivenAnswer(new.id, new.answer)
 
 
@@ -134,7 +133,7 @@ def assess_batch(
     platform = caller.platform
     questions = [_bind(ledger, request) for request in requests]
     with begin_read(ledger.database, snapshot=True) as connection:
-        repeated = _find_batch(connection, platform.id, asking)
+        repeated = find_batch(connection, platform.id, asking)
         if repeated is not None:
             return repeated
         shelf = assessments.read_shelf(connection, [one.keys for one in questions])
@@ -145,7 +144,7 @@ def assess_batch(
     ]
     with begin_write(ledger.database) as connection:
         bound = assessments.lock_orders(connection, platform.id, new)
-        repeated = _find_batch(connection, platform.id, asking)  # that was answered meanwhile
+        repeated = find_batch(connection, platform.id, asking)  # that was answered meanwhile
         if repeated is not None:
             return repeated
         told: list[GivenAnswer | OrderConflict] = []
@@ -166,64 +165,9 @@ def assess_batch(
             assessments.widen_order(connection, platform.id, commitment, identifiers)
         assessments.insert_assessments(connection, kept)
         if asking.idempotency_key is not None:
-            record = _record_batch(new[0], told, asking)
+            record = draft_batch(new[0], told, asking)
             assessments.insert_assessment(connection, record)
     return told
-
-
-def _record_batch(
-    first: StoredAssessment, told: Sequence[GivenAnswer | OrderConflict], asking: Asking
-) -> StoredAssessment:
-    """Give the record of a batch: the id of each answer, or why there is none."""
-    places = [
-        {"id": one.id} if isinstance(one, GivenAnswer) else {"refused": one.detail} for one in told
-    ]
-    return replace(
-        first,
-        id=mint_id("ra_", first.assessed_at),
-        purpose=BATCH,
-        order_commitment="",
-        account=b"",
-        identifiers=b"",
-        score=0,
-        answer=_COMPACT(places),
-        idempotency_key=asking.idempotency_key,
-        request_hash=asking.digest,
-        amount_minor=None,
-        amount_currency=None,
-        shadow=None,
-    )
-
-
-def _find_batch(
-    connection: Connection, platform: int, asking: Asking
-) -> list[GivenAnswer | OrderConflict] | None:
-    """Find the answers that a batch got under its Idempotency-Key, exactly.
-
-    *Raises*: IdempotencyKeyReused.
-    """
-    known = _find_repeated(connection, platform, asking)
-    if known is None:
-        return None
-    places = json.loads(known.answer)
-    ids = [one["id"] for one in places if "id" in one]
-    answers = assessments.select_answers(connection, platform, ids)
-    return [
-        GivenAnswer(one["id"], answers[one["id"]]) if "id" in one else OrderConflict(one["refused"])
-        for one in places
-    ]
-
-
-def _find_repeated(
-    connection: Connection, platform: int, asking: Asking
-) -> StoredAssessment | None:
-    """Find the record of the same body under the same key. *Raises*: IdempotencyKeyReused."""
-    if asking.idempotency_key is None:
-        return None
-    known = assessments.find_repeated_assessment(connection, platform, asking.idempotency_key)
-    if known is not None and not hmac.compare_digest(known.request_hash, asking.digest):
-        raise IdempotencyKeyReused("The Idempotency-Key was used for another request.")
-    return known
 
 
 def count_portfolio(
@@ -246,7 +190,7 @@ def count_portfolio(
     levels = dict.fromkeys(("LOW", "MEDIUM", "HIGH"), 0)
     group = caller.platform.group
     with begin_read(ledger.database, snapshot=True) as connection:
-        repeated = _find_repeated(connection, caller.platform.id, asking)
+        repeated = find_repeated(connection, caller.platform.id, asking)
         if repeated is not None:
             return GivenAnswer(repeated.id, repeated.answer)
         shelf = assessments.read_shelf(connection, keys)
@@ -258,7 +202,7 @@ def count_portfolio(
         surroundings = build_neighbourhood(one.account, group, one.presented, found, policy.kinds)
         levels[score_on_day(surroundings, policy, day).level] += 1
     with begin_write(ledger.database) as connection:
-        repeated = _find_repeated(connection, caller.platform.id, asking)  # counted meanwhile
+        repeated = find_repeated(connection, caller.platform.id, asking)  # counted meanwhile
         if repeated is not None:
             return GivenAnswer(repeated.id, repeated.answer)
         counted = {
@@ -280,7 +224,7 @@ def count_portfolio(
             log_size=shelf.log_size,
             policy_version=version,
             score=0,
-            answer=_COMPACT(counted),
+            answer=COMPACT(counted),
             idempotency_key=asking.idempotency_key,
             request_hash=asking.digest,
         )
@@ -326,27 +270,33 @@ def _bind(ledger: Ledger, request: AssessmentRequest | Subject) -> _Question:
     return _Question(account, presented, (account, *[one.key for one in presented]))
 
 
-def _answer(
+def _answer(  # noqa: PLR0913, PLR0917 - all that an answer says, and to whom
     ledger: Ledger,
     platform: Platform,
     request: AssessmentRequest,
     asked: _Question,
     evidence: Evidence,
     at: datetime,
+    seen_before: dict[str, object] | None = None,
 ) -> StoredAssessment:
-    """Score a question and render its answer, ready to be recorded."""
+    """Score a question and render its answer, ready to be recorded.
+
+    Whether its evidence was seen before stands beside the score, which doesn't know of it.
+    """
     policy, day = ledger.policies[evidence.policy_version], day_number(at.date())
     surroundings = build_neighbourhood(
         asked.account, platform.group, asked.presented, evidence, policy.kinds
     )
     years = ledger.jurisdiction.retention_years
     score, shown = answer_question(surroundings, policy, request.purpose, day, years)
+    shown_evidence: dict[str, object] = shown["evidence"]
     answer_id = mint_id("ra_", at)
     answer = {
         "id": answer_id,
         "assessed_at": _text(at),
         "valid_until": _text(at + VALID_FOR),
         **shown,
+        "evidence": {**shown_evidence, "seen_before": seen_before},
         "log": {"size": evidence.log_size, "origin": ledger.origin},
         "client_reference": request.client_reference,
     }
@@ -361,7 +311,7 @@ def _answer(
         log_size=evidence.log_size,
         policy_version=policy.version,
         score=score.score,
-        answer=_COMPACT(answer),
+        answer=COMPACT(answer),
         idempotency_key=request.idempotency_key,
         request_hash=request.digest,
         amount_minor=request.amount.minor if request.amount else None,
@@ -388,7 +338,7 @@ def _score_shadow(
         told = {"version": version, "score": score.score, "level": score.level, "action": action}
     except Exception:  # noqa: BLE001 - whatever is wrong with a trial, who asks is answered
         told = {"version": version, "score": None, "level": "failed", "action": None}
-    return _COMPACT(told)
+    return COMPACT(told)
 
 
 def _text(instant: datetime) -> str:

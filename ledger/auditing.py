@@ -36,7 +36,7 @@ from ledger.log.leaf import parse_leaf
 from ledger.log.merkle import EMPTY_ROOT
 from ledger.retiling import examine_tiles
 from ledger.sequencing import sequence_pending
-from ledger.store import entries, incidents, overrides, postings, scratch
+from ledger.store import entries, evidence, incidents, overrides, postings, scratch
 from ledger.store.engine import begin_read, begin_write
 from ledger.store.entries import LogState
 
@@ -190,6 +190,7 @@ def _compare_derived(ledger: Ledger, connection: Connection, snapshot: Snapshot)
         ]
         findings += _compare_incidents(connection, derived)
         findings += _compare_index(connection, derived)
+        findings += _compare_evidence(connection, derived)
     return findings
 
 
@@ -202,6 +203,13 @@ def _compare_incidents(stored: Connection, derived: Connection) -> list[Finding]
         Finding(named[incident_id], "incident-differs", detail)
         for incident_id in sorted({one[0] for one in kept ^ again})
     ]
+
+
+def _compare_evidence(stored: Connection, derived: Connection) -> list[Finding]:
+    kept, again = set(evidence.stream_evidence(stored)), set(evidence.stream_evidence(derived))
+    detail = "By what evidence is recognised isn't what the entries make it."
+    indexes = sorted({index for index, _ in kept ^ again})
+    return [Finding(index, "evidence-differs", detail) for index in indexes]
 
 
 def _compare_index(stored: Connection, derived: Connection) -> list[Finding]:

@@ -14,10 +14,12 @@ from ledger.errors import LedgerCorrupt
 from ledger.graph.posting import bounded_mass, day_number, forward_mass
 from ledger.identity.identifier import account_key, lookup_key
 from ledger.identity.token import payload_of
+from ledger.incident.evidence import Piece, find_pieces
 from ledger.incident.incident import IncidentReport
 from ledger.incident.lifecycle import CLOSED, State, next_state
 from ledger.incident.statement import (
     Correction,
+    Forgery,
     Marking,
     Recycling,
     Unlinking,
@@ -67,7 +69,8 @@ class Effect:
 
     *Shape*: `before` is the incident while it counted, which stops; `after` how it stands now,
     counting from here where there is an `account`, under `claims`. `decided` are the reports of
-    its reporter that this decides: upheld, overturned.
+    its reporter that this decides: upheld, overturned. `pieces` is by what evidence its record is
+    recognised from here on, none where it isn't any more; None leaves it.
     """
 
     ref: int
@@ -79,6 +82,8 @@ class Effect:
     decided: tuple[int, int] = (0, 0)
     override: Override | None = None
     policy_version: int = 0
+    pieces: tuple[Piece, ...] | None = None
+    day: int = 0
 
     @property
     def kinds(self) -> dict[bytes, int]:
@@ -177,16 +182,31 @@ def derive_effect(
         return Effect(NO_REF, EntryReason.NONE, policy_version=version)
     if op is Op.PLATFORM_CHANGED:
         return Effect(NO_REF, EntryReason.NONE)
+    if op in {Op.EVIDENCE_SEEN, Op.EVIDENCE_WITHDRAWN}:
+        return derive_exchange(ledger, stored, content)
     if op in {Op.LINK_STATED, Op.MARKED}:
         override = derive_override(ledger, read_statement(ledger, stored), stored.platform, index)
         return Effect(NO_REF, EntryReason.NONE, override=override)
+    return _derive_change(ledger, policy, stored, known, content, index)
+
+
+def _derive_change(
+    ledger: Ledger,
+    policy: RiskPolicy,
+    stored: StoredEvent,
+    known: StoredIncident | None,
+    content: StoredEvent | None,
+    index: int,
+) -> Effect:
+    """Derive what a statement about an incident does, the report itself included."""
+    op = Op(stored.op)
     after = next_state(known.state if known else None, op)
     ref = known.reported_index if known else NO_REF
     if after is None or (op is Op.RESTITUTED and known and known.relief):
         return Effect(ref, EntryReason.NO_EFFECT)
     if known is None:
         held = StoredIncident(stored.incident, stored.platform, after, index, index, index)
-        return Effect(ref, EntryReason.NONE, held)
+        return _recognise(ledger, stored, Effect(ref, EntryReason.NONE, held))
     changed = replace(known, state=after, changed_index=index)
     if op is Op.CORRECTED:
         changed, content = replace(changed, content_index=index), stored
@@ -200,9 +220,38 @@ def derive_effect(
         if reason is EntryReason.FIRST_OF_TWO:
             return Effect(ref, reason)
     decided = _DECIDED.get(op, (0, 0))
-    return weigh_again(
-        ledger, policy, known, changed, content, Effect(ref, reason, decided=decided)
-    )
+    effect = Effect(ref, reason, decided=decided)
+    if op is Op.CORRECTED:
+        effect = _recognise(ledger, stored, effect)
+    elif after in CLOSED:
+        effect = replace(effect, pieces=())
+    return weigh_again(ledger, policy, known, changed, content, effect)
+
+
+def _recognise(ledger: Ledger, stored: StoredEvent, effect: Effect) -> Effect:
+    """Say by what an incident's own evidence is recognised: only what was itself forged."""
+    if stored.gone is not None:
+        return effect
+    report = read_report(ledger, stored)
+    pieces = find_pieces(report.proof.evidence) if report.conduct.forges_evidence else ()
+    return replace(effect, pieces=pieces, day=day_number(report.issued_at.date()))
+
+
+def derive_exchange(ledger: Ledger, stored: StoredEvent, seen: StoredEvent | None) -> Effect:
+    """Derive what a statement about forged evidence does.
+
+    *Shape*: `seen` is the statement that is withdrawn, or None where nothing is left of it.
+    """
+    if Op(stored.op) is Op.EVIDENCE_WITHDRAWN:
+        if seen is None or seen.entry_index is None:
+            return Effect(NO_REF, EntryReason.NO_EFFECT)
+        return Effect(seen.entry_index, EntryReason.NONE, pieces=())
+    statement = read_statement(ledger, stored)
+    if not isinstance(statement, Forgery):
+        raise LedgerCorrupt("A statement about forged evidence has none.")
+    pieces = find_pieces(statement.evidence, is_original=statement.is_original)
+    day = day_number(statement.issued_at.date())
+    return Effect(NO_REF, EntryReason.NONE, pieces=pieces, day=day)
 
 
 def weigh_again(

@@ -144,6 +144,12 @@ class IncidentNotReported(EventRefused):
     code = "incident-not-reported"
 
 
+class EvidenceNotReported(EventRefused):
+    """The event names no forged evidence of this platform, or another digest or case."""
+
+    code = "evidence-not-reported"
+
+
 class IncidentClosed(EventRefused):
     """The incident's state admits no such event any more."""
 
@@ -226,6 +232,12 @@ class UnknownAssessment(NotFound):
     """No assessment of the caller's has this id."""
 
     code = "unknown-assessment"
+
+
+class UnknownRecall(NotFound):
+    """No recall of this platform's has this id."""
+
+    code = "unknown-recall"
 
 
 class UnknownPolicy(NotFound):

@@ -16,15 +16,15 @@ from ledger.identity.token import EVENT_AGE_MAX, check_age, payload_of, verify_e
 from ledger.incident.incident import IncidentReport
 from ledger.incident.lifecycle import DESTROYING, LASTING
 from ledger.incident.statement import (
-    Acknowledgement,
-    Change,
     Correction,
+    Following,
+    Forgery,
     LedgerStatement,
     Statement,
     parse_event,
     parse_ledger_statement,
 )
-from ledger.judging import op_of
+from ledger.judging import name_reported, op_of
 from ledger.ledger import check_minted
 from ledger.log.checkpoint import open_checkpoint
 from ledger.log.leaf import NO_REF, EntryReason, Op, parse_leaf
@@ -94,7 +94,7 @@ def read_snapshot(connection: Connection) -> Snapshot:
         state=entries.read_state(connection),
         rows=rows,
         events=events,
-        reports={(one.platform, one.jti): one for one in reports},
+        reports={(one.platform, one.jti): one for one in events if one.op in _FIRST},
         checkpoints=list(entries.stream_checkpoints(connection)),
         keys={k.kid: k for one in members for k in platforms.select_keys(connection, one.id)},
         platforms={one.id: one for one in members},
@@ -226,6 +226,7 @@ def open_statement(ledger: Ledger, event: StoredEvent, snapshot: Snapshot) -> Au
         return Finding(index, "statement-invalid", "Its statement doesn't verify.")
 
 
+_FIRST = frozenset({Op.INCIDENT_CONFIRMED, Op.EVIDENCE_SEEN})  # that others name
 _OWN_OPS = {
     "incident-activated": Op.ACTIVATED,
     "incident-erased": Op.ERASED,
@@ -270,8 +271,12 @@ def _file_anew(
         return _file_gone(event, statement, snapshot)
     if not isinstance(statement, LedgerStatement):
         incident, ended = "", None
-        if isinstance(statement, Change | Acknowledgement):
-            incident = _find_incident(snapshot, event, event.platform, statement.incident_jti)
+        if isinstance(statement, Forgery):
+            check_minted(event.incident, at)
+            incident = event.incident
+        elif isinstance(statement, Following):
+            named = name_reported(statement)
+            incident = _find_incident(snapshot, event, event.platform, named)
         if isinstance(statement, Correction):
             ended = conduct_day(statement.report.conduct_ended_at, ledger.jurisdiction)
         return op_of(statement), statement.jti, None, incident, None, None, ended

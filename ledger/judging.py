@@ -8,18 +8,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ledger.deriving import read_report, weigh_report
-from ledger.errors import EventRefused, IncidentClosed, IncidentNotReported, UnknownIncident
+from ledger.deriving import read_report, read_statement, weigh_report
+from ledger.errors import (
+    EventRefused,
+    EvidenceNotReported,
+    IncidentClosed,
+    IncidentNotReported,
+    UnknownIncident,
+)
 from ledger.identity.identifier import check_epoch
 from ledger.incident.lifecycle import next_state
-from ledger.incident.proof_standard import judge_report
+from ledger.incident.proof_standard import judge_proof, judge_report
 from ledger.incident.statement import (
     Acknowledgement,
     Correction,
+    Forgery,
     Marking,
     Recycling,
     Restitution,
     Unlinking,
+    Withdrawal,
 )
 from ledger.incident.taxonomy import MarkerKind
 from ledger.log.leaf import Op
@@ -31,15 +39,19 @@ if TYPE_CHECKING:
 
     from ledger.identity.platform import Caller, Platform
     from ledger.incident.incident import IncidentReport
-    from ledger.incident.statement import Change
+    from ledger.incident.statement import Change, Following
     from ledger.ledger import Ledger
     from ledger.risk.policy import RiskPolicy
     from ledger.store.entries import StoredEvent
     from ledger.store.incidents import StoredIncident
 
 
-def op_of(statement: Change | Acknowledgement | Unlinking | Recycling | Marking) -> Op:
+def op_of(statement: Following | Unlinking | Recycling | Marking | Forgery) -> Op:
     """Give what a statement that isn't a report does."""
+    if isinstance(statement, Forgery):
+        return Op.EVIDENCE_SEEN
+    if isinstance(statement, Withdrawal):
+        return Op.EVIDENCE_WITHDRAWN
     if isinstance(statement, Acknowledgement):
         return Op.ERASURE_ACKNOWLEDGED
     if isinstance(statement, Correction):
@@ -89,7 +101,7 @@ def judge_new_report(
 def judge_change(  # noqa: PLR0913 - what a change is held against
     ledger: Ledger,
     policy: RiskPolicy,
-    change: Change | Acknowledgement,
+    change: Change,
     platform: Platform,
     history: list[StoredEvent],
     known: StoredIncident | None,
@@ -101,9 +113,6 @@ def judge_change(  # noqa: PLR0913 - what a change is held against
     *Shape*: `history` are all statements about the incident, its report first.
     *Raises*: IncidentClosed, EventRefused, and for a correction as for a new report.
     """
-    if isinstance(change, Acknowledgement):
-        _judge_acknowledgement(change, history, known)
-        return
     op = op_of(change)
     ops = [Op(event.op) for event in history]
     is_closed = Op.RETRACTED in ops or history[0].sealed is None
@@ -118,6 +127,70 @@ def judge_change(  # noqa: PLR0913 - what a change is held against
         judge_new_report(ledger, policy, change.report, platform, received_at)
         if activates_at(change.report, ledger.jurisdiction, received_at=received_at) is not None:
             raise EventRefused("The window to respond to the correction's notice is still open.")
+
+
+def name_reported(statement: Following) -> str:
+    """Give the jti of the report that a later statement is about."""
+    if isinstance(statement, Withdrawal):
+        return statement.evidence_jti
+    return statement.incident_jti
+
+
+def check_reported(statement: Following, found: StoredEvent | None) -> StoredEvent:
+    """Check that a later statement names a report of its kind, of the same platform.
+
+    *Raises*: IncidentNotReported, EvidenceNotReported.
+    """
+    if isinstance(statement, Withdrawal):
+        if found is None or Op(found.op) is not Op.EVIDENCE_SEEN:
+            raise EvidenceNotReported("The event names no forged evidence of this platform.")
+    elif found is None or Op(found.op) is not Op.INCIDENT_CONFIRMED:
+        raise IncidentNotReported("The event names no incident of this platform.")
+    return found
+
+
+def judge_following(  # noqa: PLR0913 - as of a change
+    ledger: Ledger,
+    policy: RiskPolicy,
+    statement: Following,
+    platform: Platform,
+    history: list[StoredEvent],
+    known: StoredIncident | None,
+    *,
+    received_at: datetime,
+) -> None:
+    """Refuse a statement about an earlier one that breaks a rule.
+
+    *Raises*: as those that judge its kind.
+    """
+    if isinstance(statement, Withdrawal):
+        judge_withdrawal(ledger, statement, history)
+    elif isinstance(statement, Acknowledgement):
+        _judge_acknowledgement(statement, history, known)
+    else:
+        judge_change(ledger, policy, statement, platform, history, known, received_at=received_at)
+
+
+def judge_forgery(statement: Forgery, received_at: datetime) -> None:
+    """Refuse forged evidence that isn't proven as an incident is. *Raises*: StandardNotMet."""
+    judge_proof(statement.proof, at=min(statement.issued_at, received_at))
+
+
+def judge_withdrawal(ledger: Ledger, statement: Withdrawal, history: list[StoredEvent]) -> None:
+    """Refuse a withdrawal of something else, or a second one.
+
+    *Shape*: `history` are all statements about the evidence, its report first.
+
+    *Raises*: EvidenceNotReported, IncidentClosed.
+    """
+    seen = read_statement(ledger, history[0])
+    if not isinstance(seen, Forgery) or (seen.txn, seen.digest) != (
+        statement.txn,
+        statement.digest,
+    ):
+        raise EvidenceNotReported("The statement names another case or digest than the report.")
+    if any(one.op == Op.EVIDENCE_WITHDRAWN for one in history):
+        raise IncidentClosed("The evidence was withdrawn already.")
 
 
 def _judge_acknowledgement(

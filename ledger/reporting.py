@@ -15,7 +15,6 @@ from ledger.deriving import open_event
 from ledger.errors import (
     CaseReported,
     EventIdReused,
-    IncidentNotReported,
     InvalidKey,
     LedgerCorrupt,
     PlatformSuspended,
@@ -35,17 +34,20 @@ from ledger.identity.token import (
 from ledger.incident.incident import IncidentReport
 from ledger.incident.lifecycle import CLOSED
 from ledger.incident.statement import (
-    Acknowledgement,
-    Change,
     Correction,
+    Following,
+    Forgery,
     Marking,
     Retraction,
     parse_event,
 )
 from ledger.judging import (
-    judge_change,
+    check_reported,
+    judge_following,
+    judge_forgery,
     judge_link,
     judge_new_report,
+    name_reported,
     op_of,
     own_report,
 )
@@ -141,24 +143,27 @@ def accept_event(ledger: Ledger, token: bytes, received_at: datetime) -> Accepte
             if is_reported and earlier is None:
                 raise CaseReported("This case was reported already.")
             drafts = _draft_report(ledger, statement, platform, said)
-        elif isinstance(statement, Change | Acknowledgement):
-            reported = entries.find_event(connection, platform.id, statement.incident_jti)
-            if reported is None or Op(reported.op) is not Op.INCIDENT_CONFIRMED:
-                raise IncidentNotReported("The event names no incident of this platform.")
+        elif isinstance(statement, Following):
+            named = entries.find_event(connection, platform.id, name_reported(statement))
+            reported = check_reported(statement, named)
             entries.lock_event(connection, reported.id)
             # Whoever held the lock may have accepted this very statement.
             earlier = entries.find_event(connection, platform.id, jti)
             if earlier is None:
                 known = incidents.find_incident(connection, reported.incident)
                 history = entries.select_incident_events(connection, reported.incident)
-                judge_change(
+                judge_following(
                     ledger, policy, statement, platform, history, known, received_at=received_at
                 )
             drafts = [_draft_event(ledger, statement, platform, reported.incident, said)]
+        elif isinstance(statement, Forgery):
+            judge_forgery(statement, received_at)
+            record = mint_id("evd_", received_at)
+            drafts = [_draft_event(ledger, statement, platform, record, said)]
         else:
-            named = statement.incident_jtis if isinstance(statement, Marking) else ()
+            jtis = statement.incident_jtis if isinstance(statement, Marking) else ()
             histories = [
-                entries.select_reported_events(connection, platform.id, one) for one in named
+                entries.select_reported_events(connection, platform.id, one) for one in jtis
             ]
             judge_link(ledger, statement, histories)
             drafts = [_draft_event(ledger, statement, platform, "", said)]
@@ -172,7 +177,7 @@ def accept_event(ledger: Ledger, token: bytes, received_at: datetime) -> Accepte
     # now is published with the next one.
     if ledger.database.embedded:
         publish_checkpoint(ledger, received_at)
-    return Accepted(drafts[0].incident or None, repeated=False)
+    return Accepted(_incident_of(drafts[0]), repeated=False)
 
 
 def _verify(
@@ -210,7 +215,12 @@ def _answer_repeat(
         raise EventIdReused("The jti names a statement that was erased.")
     if payload_of(open_event(ledger, earlier)) != payload:
         raise EventIdReused("The jti names a statement with another content.")
-    return Accepted(earlier.incident or None, repeated=True)
+    return Accepted(_incident_of(earlier), repeated=True)
+
+
+def _incident_of(event: StoredEvent) -> str | None:
+    """Give the incident that a statement is about; forged evidence is none."""
+    return event.incident if event.incident.startswith("inc_") else None
 
 
 def _draft_report(

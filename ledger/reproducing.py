@@ -75,6 +75,8 @@ def recompute_answer(ledger: Ledger, connection: Connection, stored: StoredAsses
     score, shown = answer_question(neighbourhood, ledger.policies[version], purpose, day, years)
     recorded = json.loads(stored.answer)
     again = json.loads(json.dumps(shown))
+    # What was seen depends on hashes that nobody keeps, and adds to no score.
+    again["evidence"]["seen_before"] = recorded["evidence"].get("seen_before")
     differing = [name for name, value in again.items() if recorded.get(name) != value]
     if score.score != stored.score:
         differing.append("exact_score")

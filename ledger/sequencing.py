@@ -28,7 +28,7 @@ from ledger.log.checkpoint import Checkpoint, sign_checkpoint
 from ledger.log.leaf import Leaf, Op, commit, encode_leaf, tag_issuer
 from ledger.log.merkle import frontier_root, grow, leaf_hash
 from ledger.privacy.sealing import SealedToken, seal, unseal
-from ledger.store import entries, erasures, incidents, overrides, platforms, postings
+from ledger.store import entries, erasures, evidence, incidents, overrides, platforms, postings
 from ledger.store.engine import begin_read, begin_write
 from ledger.store.entries import LogState, StoredEvent
 from ledger.store.waiting import announce_publication
@@ -135,7 +135,7 @@ def sequence_pending(  # noqa: C901 - flat: no frame stands between the one writ
         # The first entry publishes the first policy; none is in force before it.
         policy = learn_policies(ledger, connection, version or min(ledger.policies))
         known = incidents.find_incident(connection, stored.incident)
-        content = entries.find_entry_event(connection, known.content_index) if known else None
+        content = entries.find_content(connection, stored, known.content_index if known else None)
         effect = derive_effect(ledger, policy, stored, known, _recall(content, erased), index)
         marked = incidents.select_reported(connection, stored.platform, effect.waives)
         for one in (effect, *(waive(ledger, policy, waived, index) for waived in marked)):
@@ -167,6 +167,7 @@ def sequence_pending(  # noqa: C901 - flat: no frame stands between the one writ
                     gone = postings.cut_edge(connection, token, *cut)
                     postings.recount_tokens(connection, cut[0], [token], gone)
             postings.forget_identifiers(connection, tokens)
+        evidence.replace_pieces(connection, stored, index, effect.day, effect.pieces)
         erasures.destroy_content(connection, _name_closed(effect.after or known))
         version = effect.policy_version or version
         entry = build_entry(ledger, stored, effect, tag_keys[stored.platform], version)

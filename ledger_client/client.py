@@ -7,7 +7,6 @@ key is trusted: it names the ledger that assertions and events are addressed to.
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 from dataclasses import dataclass
@@ -16,18 +15,26 @@ from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
-from ledger.errors import Fault, InvalidInput, LedgerError
+from ledger.errors import InvalidInput, LedgerError
 from ledger.identity.token import ASSERTION_TYPE, EVENT_TYPE, payload_of, sign_token
 from ledger.incident.lifecycle import CLOSED
 from ledger.incident.rendering import render_event
-from ledger.incident.statement import Marking, Recycling, Unlinking, parse_event
+from ledger.incident.statement import (
+    Forgery,
+    Marking,
+    Recycling,
+    Unlinking,
+    Withdrawal,
+    parse_event,
+)
 from ledger_client import clock
+from ledger_client.answer import RETRIED, check_answer, object_of, parse_url, text_of
 from ledger_client.errors import InvalidAnswer, Refused, Unreachable
-from ledger_client.question import render_question
+from ledger_client.question import render_question, select_hashes
 from ledger_client.receipt import Standing, issuer_of, verify_acknowledgement, verify_standing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
     from ledger.incident.statement import Statement
@@ -42,11 +49,10 @@ _PATIENCE = "wait=5"
 _TRIES = 4
 _WAIT_SECONDS_MAX = 5.0
 _DAY = 86_400
-_RETRIED = frozenset({429, 502, 503, 504})
-_GOOD = range(200, 300)
-_UNAUTHORIZED, _NOT_FOUND, _REFUSED_FROM = 401, 404, 400
+_UNAUTHORIZED, _NOT_FOUND = 401, 404
 _ANSWER_BYTES_MAX = 4_194_304
 _ACCESS = re.compile("[A-Za-z0-9._~+/-]+=*", re.ASCII)
+_RECALL = re.compile("rcl_[0-9a-f]{32}", re.ASCII)
 _LOCATION = re.compile("/v1/incidents/(inc_[0-9a-f]{32})", re.ASCII)
 
 
@@ -90,7 +96,7 @@ class Client:
         self._key = key
         self._access: tuple[str, datetime] | None = None
         self._http = httpx.Client(
-            base_url=_parse_url(url),
+            base_url=parse_url(url),
             transport=transport,
             timeout=10.0,
             follow_redirects=False,
@@ -130,7 +136,7 @@ class Client:
         if self._journal is not None:
             self._journal.note_sent(token)
         try:
-            answer = _check(
+            answer = check_answer(
                 self._repeat(
                     lambda: self._send("POST", "/v1/events", content=token, headers=headers)
                 )
@@ -176,11 +182,52 @@ class Client:
     def record_outcome(self, assessment_id: str, outcome: Mapping[str, object]) -> str:
         """Tell what was done after an answer; give the record's id. *Raises*: as `assess`."""
         created = self._create(f"/v1/risk-assessments/{assessment_id}/outcomes", outcome)
-        return _text_of(created, "id")
+        return text_of(created, "id")
+
+    # --- Evidence ---------------------------------------------------------------------------
+
+    def match_evidence(self, files: Sequence[Mapping[str, object]]) -> list[dict[str, Any] | None]:
+        """Ask whether files were reported as forged; give what was seen of each, or None.
+
+        *Shape*: of each file `sha256` and `pdq`, as an inspection renders them; all else stays
+        here. *Raises*: as `assess`.
+        """
+        asked = {"evidence": [select_hashes(one) for one in files]}
+        told = object_of(self._authorized("POST", "/v1/evidence-matches", json=asked))
+        matches = told.get("matches")
+        if not isinstance(matches, list) or len(matches) != len(files):
+            raise InvalidAnswer("The matches aren't those of the files.")
+        if not all(isinstance(one, dict) for one in matches):
+            raise InvalidAnswer("A match isn't one.")
+        return [one.get("seen_before") for one in matches]
+
+    def report_evidence(self, seen: Forgery) -> Sent:
+        """Report forged evidence, without anybody's name. *Raises*: as `report`."""
+        return self.report(seen)
+
+    def recalls(self) -> list[dict[str, Any]]:
+        """Give every answer of one's own that was recalled, oldest first. *Raises*: as `assess`."""
+        found: list[dict[str, Any]] = []
+        path = "/v1/recalls?limit=200"
+        while path:
+            part = object_of(self._authorized("GET", path))
+            data, cursor = part.get("data"), part.get("next_cursor")
+            if not isinstance(data, list):
+                raise InvalidAnswer("The ledger's answer isn't a list of recalls.")
+            found += data
+            is_next = isinstance(cursor, str) and _RECALL.fullmatch(cursor) is not None
+            path = f"/v1/recalls?limit=200&cursor={cursor}" if is_next and data else ""
+        return found
+
+    def acknowledge_recall(self, recall_id: str) -> None:
+        """Tell that a recall is known. *Raises*: as `assess`, InvalidInput for no recall's id."""
+        if _RECALL.fullmatch(recall_id) is None:
+            raise InvalidInput("That isn't a recall's id.")
+        self._authorized("POST", f"/v1/recalls/{recall_id}/acknowledgement")
 
     def _create(self, path: str, body: Mapping[str, object]) -> dict[str, Any]:
         headers = {"Idempotency-Key": secrets.token_urlsafe(24)}
-        return _object_of(self._authorized("POST", path, json=body, headers=headers))
+        return object_of(self._authorized("POST", path, json=body, headers=headers))
 
     # --- What stands in the log -------------------------------------------------------------
 
@@ -189,10 +236,10 @@ class Client:
 
         *Raises*: as `assess`, and InvalidToken where the ledger's signature fails.
         """
-        found = _object_of(self._authorized("GET", f"/v1/incidents/{incident_id}"))
-        jti = _text_of(found, "jti")
+        found = object_of(self._authorized("GET", f"/v1/incidents/{incident_id}"))
+        jti = text_of(found, "jti")
         if found.get("state") not in CLOSED:  # there is none of what was erased
-            verify_acknowledgement(_text_of(found, "acknowledgement"), self._vkey, jti=jti)
+            verify_acknowledgement(text_of(found, "acknowledgement"), self._vkey, jti=jti)
         return found
 
     def fetch_status(self, incident_id: str) -> str:
@@ -235,8 +282,8 @@ class Client:
         answer = self._repeat(
             lambda: self._send("POST", "/oauth2/token", data=self._render_grant(scope))
         )
-        granted = _object_of(_check(answer))
-        token, seconds = _text_of(granted, "access_token"), granted.get("expires_in")
+        granted = object_of(check_answer(answer))
+        token, seconds = text_of(granted, "access_token"), granted.get("expires_in")
         if _ACCESS.fullmatch(token) is None:
             raise InvalidAnswer("The ledger's access token isn't one (RFC 6750 §2.1).")
         if isinstance(seconds, bool) or not isinstance(seconds, int) or not 0 < seconds < _DAY:
@@ -268,7 +315,7 @@ class Client:
         if answer.status_code == _UNAUTHORIZED:
             self._access = None  # it was revoked, or the ledger's key changed: ask once more
             answer = self._try_authorized(method, path, parts)
-        return _check(answer)
+        return check_answer(answer)
 
     def _try_authorized(self, method: str, path: str, parts: dict[str, Any]) -> httpx.Response:
         held = self._access
@@ -288,7 +335,7 @@ class Client:
                     raise
             else:
                 later = answer.headers.get("Retry-After", "")
-                waits = answer.status_code in _RETRIED or (
+                waits = answer.status_code in RETRIED or (
                     answer.status_code == _NOT_FOUND and bool(later)
                 )
                 if not waits or attempt == _TRIES - 1:
@@ -314,73 +361,10 @@ class Client:
         return httpx.Response(answer.status_code, headers=answer.headers, content=body)
 
 
-def _check(answer: httpx.Response) -> httpx.Response:
-    """Give a good answer back.
-
-    *Raises*: Refused, Unreachable for 502, 503 and the like, InvalidAnswer for a redirect.
-    """
-    if answer.status_code in _GOOD:
-        return answer
-    if answer.status_code in _RETRIED:
-        raise Unreachable("The ledger can't serve now.")
-    if answer.status_code < _REFUSED_FROM:
-        raise InvalidAnswer("The ledger answered with a redirect; it is never followed.")
-    try:
-        told = _object_of(answer)
-    except InvalidAnswer:
-        told = {}
-    code = str(told.get("type") or told.get("err") or told.get("error") or "no-code")
-    if code == "about:blank":  # RFC 9457 §4.2.1: no more than the status says
-        code = f"{answer.status_code} {told.get('title')}"
-        told.setdefault("detail", f"no reason given; report {told.get('instance')}")
-    detail = told.get("detail") or told.get("description") or told.get("error_description")
-    code = code.removeprefix("urn:bcl:problem:")
-    raise Refused(
-        answer.status_code, code, str(detail or "no reason given"), tuple(_faults_of(told))
-    )
-
-
-def _faults_of(told: Mapping[str, object]) -> Iterator[Fault]:
-    listed = told.get("errors")
-    for one in listed if isinstance(listed, list) else ():
-        if isinstance(one, dict):
-            yield Fault(*(str(one.get(name)) for name in ("pointer", "code", "detail")))
-
-
-def _object_of(answer: httpx.Response) -> dict[str, Any]:
-    """Read an answer's JSON object. *Raises*: InvalidAnswer."""
-    try:
-        told = json.loads(answer.content)
-    except (ValueError, RecursionError) as error:
-        raise InvalidAnswer("The ledger's answer isn't JSON.") from error
-    if not isinstance(told, dict):
-        raise InvalidAnswer("The ledger's answer isn't a JSON object.")
-    return told
-
-
-def _text_of(told: Mapping[str, object], name: str) -> str:
-    """Read a member that is text. *Raises*: InvalidAnswer."""
-    value = told.get(name)
-    if not isinstance(value, str):
-        raise InvalidAnswer(f"The ledger's answer has no {name}.")
-    return value
-
-
-def _parse_url(text: str) -> httpx.URL:
-    """Read a ledger's address. *Raises*: InvalidInput."""
-    try:
-        url = httpx.URL(text)
-    except httpx.InvalidURL as error:
-        raise InvalidInput("The ledger's address isn't a URL.") from error
-    if url.scheme not in {"http", "https"} or not url.host:
-        raise InvalidInput("The ledger's address isn't an http or https URL.")
-    return url
-
-
 def _is_about_links(token: str) -> bool:
     """Tell whether a statement is about accounts and identifiers, and so about no incident."""
     try:
         statement = parse_event(payload_of(token))
     except LedgerError:
         return False
-    return isinstance(statement, Unlinking | Recycling | Marking)
+    return isinstance(statement, Unlinking | Recycling | Marking | Forgery | Withdrawal)

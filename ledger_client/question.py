@@ -15,7 +15,7 @@ from ledger.identity.identifier import render_identifier
 from ledger.incident.incident import render_money
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import date
 
     from ledger.identity.identifier import AccountRef, IdentifierClaim
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question. `order_commitment` as `commit_order` makes it."""
+    """One question. `order_commitment` as `commit_order` makes it.
+
+    *Shape*: `evidence` describes the claim's files; of them only the hashes are sent.
+    """
 
     account: AccountRef
     identifiers: Sequence[IdentifierClaim]
@@ -34,6 +37,7 @@ class Question:
     claim_code: str | None = None
     amount: Money | None = None
     client_reference: str | None = None
+    evidence: Sequence[Mapping[str, object]] = ()
 
 
 def commit_order(salt: bytes, *, order: str, account: str, day: date) -> str:
@@ -73,6 +77,8 @@ def render_question(asked: Question) -> dict[str, object]:
         context["claim_code"] = asked.claim_code
     if asked.amount is not None:
         context["amount"] = render_money(asked.amount)
+    if asked.evidence:
+        context["evidence"] = [select_hashes(one) for one in asked.evidence]
     body: dict[str, object] = {
         "subject": {"format": "aliases", "identifiers": subjects},
         "context": context,
@@ -80,3 +86,8 @@ def render_question(asked: Question) -> dict[str, object]:
     if asked.client_reference is not None:
         body["client_reference"] = asked.client_reference
     return body
+
+
+def select_hashes(file: Mapping[str, object]) -> dict[str, object]:
+    """Select the hashes of a file's description: all that a question about it may hold."""
+    return {name: file[name] for name in ("sha256", "pdq") if file.get(name)}

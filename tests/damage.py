@@ -15,7 +15,7 @@ import pytest
 from conftest import BACKENDS, clone_database, founded
 from exact import settle
 from kept import BUYER, audit, hold
-from reports import NOW, claim
+from reports import NOW, claim, digest
 from simulator import Simulator, phone_and_device
 from sqlalchemy import Column, Table, select, text
 
@@ -44,8 +44,8 @@ Profiles: TypeAlias = "Mapping[str, JurisdictionProfile]"
 # The indexes of the history's entries.
 REPORT, ACTIVATION, THEIRS, HELD, TAKEN_BACK, RETRACTION = 4, 5, 6, 8, 9, 11
 BY_CLOCK, CLOCK, KEY_ADDED, KEY_REVOKED, AGAIN, SUSPENDED = 12, 13, 14, 15, 16, 18
-SIZE = 24
-SEPARATED, RECYCLED, MARKED = 19, 20, 21
+SIZE = 27
+SEPARATED, RECYCLED, MARKED, SEEN, WITHDRAWN = 19, 20, 21, 22, 24
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,9 @@ def live_through(ledger: Ledger, now: datetime) -> History:
     )
     step(lambda: a.report("buyer", BUYER, now), lambda: suspend_platform(ledger, c.uri, now))
     step(*(lambda said=said: b.send(said, now) for said in override_links(b, now)))
+    seen, false = (b.forgery(digest(name), digest(name), now) for name in ("seen", "false"))
+    withdrawal = b.withdrawal(false, now)
+    step(*(lambda said=said: b.send(said, now) for said in (seen, false, withdrawal)))
     held = hold(b, now, until=until)
     step(lambda: b.retract(held, now))
     with begin_write(ledger.database) as connection:

@@ -171,7 +171,7 @@ class Oracle:
                 self.change(said.issuer, jti, gone=True)
         elif isinstance(said, Correction):
             self.change(said.issuer, said.incident_jti, report=said.report)
-        else:
+        elif hasattr(said, "incident_jti"):
             how = "halved" if isinstance(said, Restitution) else "gone"
             self.change(said.issuer, said.incident_jti, **{how: True})
         self._graph = None

@@ -97,7 +97,11 @@ def sample_report(
             level=ProofLevel.D,
             evidence=(
                 EvidenceItem(
-                    EvidenceKind.CLAIM_PHOTO, EvidenceSource.BUYER, digest("claim"), digest("pdq")
+                    EvidenceKind.CLAIM_PHOTO,
+                    EvidenceSource.BUYER,
+                    digest("claim"),
+                    digest("pdq"),
+                    100,
                 ),
                 EvidenceItem(
                     EvidenceKind.PACKING_VIDEO, EvidenceSource.MERCHANT, digest("packing"), None

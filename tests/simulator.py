@@ -29,17 +29,19 @@ from ledger.identity.identifier import (
 from ledger.identity.key import Algorithm, generate_signing_jwk, parse_jwk, public_jwk
 from ledger.identity.platform import SCOPES
 from ledger.identity.token import ASSERTION_TYPE, EVENT_TYPE, sign_token
-from ledger.incident.incident import IncidentReport
+from ledger.incident.incident import EvidenceItem, IncidentReport
 from ledger.incident.rendering import render_event
 from ledger.incident.statement import (
     Acknowledgement,
     Correction,
+    Forgery,
     Marking,
     Recycling,
     Restitution,
     Unlinking,
+    Withdrawal,
 )
-from ledger.incident.taxonomy import MarkerKind
+from ledger.incident.taxonomy import EvidenceKind, EvidenceSource, MarkerKind
 from ledger.ledger import LedgerKeys
 from ledger.proving import prove_incident
 from ledger.reporting import accept_event, describe_incident
@@ -182,8 +184,7 @@ class Simulator:
     ) -> IncidentReport:
         """State an incident whose notice window is still open."""
         honest = self.incident(buyer, identifiers, at)
-        if honest.notice is None:
-            raise AssertionError
+        assert honest.notice is not None
         return replace(honest, notice=replace(honest.notice, response_until=until))
 
     def retraction(self, report: IncidentReport, at: datetime, **changes: Any) -> Retraction:
@@ -234,6 +235,20 @@ class Simulator:
         days = at - timedelta(days=30), at + timedelta(days=330)
         return Marking(*said, self.account(buyer), identifiers, kind, *days, incidents)
 
+    def forgery(self, digest: bytes, pdq: bytes | None, at: datetime, **changes: Any) -> Forgery:
+        """State that a picture was proven false, without a word about whose claim it was."""
+        like = sample_report(at)
+        said = (self.uri, self.next_id("evt"), self.next_id("case"), at, at)
+        kind, source = EvidenceKind.CLAIM_PHOTO, EvidenceSource.BUYER
+        piece = EvidenceItem(kind, source, digest, pdq, 100)
+        seen = Forgery(*said, digest, like.conduct, (piece,), like.proof, is_original=False)
+        return replace(seen, **changes)
+
+    def withdrawal(self, seen: Forgery, at: datetime, **changes: Any) -> Withdrawal:
+        """State that what was said of a forged picture is taken back."""
+        said = (self.uri, self.next_id("evt"), seen.txn, at, at)
+        return replace(Withdrawal(*said, seen.digest, seen.jti), **changes)
+
     def account(self, buyer: str) -> AccountRef:
         """Refer to a buyer's account here by its pseudonym."""
         return AccountRef(self.uri, f"acct-{buyer}")
@@ -262,9 +277,7 @@ class Simulator:
 
     def retract(self, sent: Sent, at: datetime) -> Sent:
         """Take a report back."""
-        if not isinstance(sent.statement, IncidentReport):
-            raise TypeError
-        return self.send(self.retraction(sent.statement, at), at)
+        return self.send(self.retraction(sent.report, at), at)
 
     # --- Questions --------------------------------------------------------------------------
 

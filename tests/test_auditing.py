@@ -47,7 +47,7 @@ def test_mixed_history_is_clean_and_stays_so_when_it_is_made_whole(history: Hist
         events = connection.execute(select(tables.event.c.op).order_by(tables.event.c.entry_index))
         assert list(events.scalars()) == [
             *(12, 11, 11, 11, 1, 2, 1, 2, 1, 1, 2, 6),
-            *(1, 2, 11, 11, 1, 2, 11, 13, 13, 16, 1, 6),
+            *(1, 2, 11, 11, 1, 2, 11, 13, 13, 16, 19, 19, 20, 1, 6),
         ]
     assert audit(history.ledger) == ()
     assert find(history, lambda connection: connection) == ()
@@ -75,6 +75,8 @@ UNSEEN_TABLES = {
     "assessment",
     "assessed_order",
     "assessment_outcome",
+    "evidence_match",  # who asked
+    "recall",
     "witness_size",
 }
 REFERRED = {"event.id", "event_content.event", "platform.id", "event.platform"}
@@ -123,6 +125,8 @@ def test_changed_column_is_found_and_named(history: History, column: Column[Any]
         assert indexes & {damage.REPORT, damage.ACTIVATION}
     elif table.name in {"posting", "edge", "multiplicity", "identifier"}:
         assert indexes & REPORTED
+    elif table.name.startswith("evidence"):
+        assert "evidence-differs" in {one.code for one in findings}
 
 
 @SQLITE

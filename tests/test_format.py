@@ -47,6 +47,8 @@ STATED = (  # the examples of a platform's statements, in the order in which one
     "accounts-unlinked",
     "identifier-recycled",
     "protective-marker-set",
+    "forged-evidence-seen",
+    "forged-evidence-withdrawn",
     "refund-incident-retracted",
     "erasure-acknowledged",
 )

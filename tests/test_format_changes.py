@@ -68,6 +68,13 @@ SAID = {
     "accounts-unlinked": Said(statement.UNLINKED, schema.Unlinked, statement.Unlinking),
     "identifier-recycled": Said(statement.RECYCLED, schema.Recycled, statement.Recycling),
     "protective-marker-set": Said(statement.MARKED, schema.Marked, statement.Marking),
+    "forged-evidence-seen": Said(
+        *(statement.EVIDENCE_SEEN, schema.ForgedSeen, statement.Forgery),
+        elsewhere=EVERY | {path for path, *_ in members(schema.ForgedSeen) if "." in path},
+    ),
+    "forged-evidence-withdrawn": Said(
+        statement.EVIDENCE_WITHDRAWN, schema.ForgedWithdrawn, statement.Withdrawal
+    ),
     "refund-incident-retracted": Said(statement.RETRACTED, schema.Retracted, statement.Retraction),
     "erasure-acknowledged": Said(
         statement.ACKNOWLEDGED, schema.Acknowledged, statement.Acknowledgement
@@ -184,17 +191,20 @@ def test_examples_become_the_published_ops_and_refs(
         subjects = ("an identifier", "an account", "an account and identifiers")
         subject = subjects[min(2, len(aliases))]
         subject = "a report" if name == "erasure-acknowledged" else subject
+        subject = "a SHA-256" if name.startswith("forged-evidence") else subject
         about = "yes" if accepted.incident_id else ""
         told.append([f"`{name}`", str(stored.op), subject, about])
     shown = next(one for one in tables("Events of platforms") if len(one[0]) == len(told[0]))
     assert sorted(shown) == sorted(told)
     # A series of three, then of two, then made good, then waived by the marker.
-    assert masses == [one * masses[2] for one in (3, 2, 1, 1, 1, 0, 0, 0)]
+    assert masses == [one * masses[2] for one in (3, 2, 1, 1, 1, 0, 0, 0, 0, 0)]
     with begin_read(ledger.database) as connection:
         leaves = [parse_leaf(entry) for _, entry, _ in entries.stream_entries(connection)]
     report = next(place for place, one in enumerate(leaves) if one.op is Op.INCIDENT_CONFIRMED)
     acting = {Op.ACTIVATED, Op.CORRECTED, Op.RESTITUTED, Op.RETRACTED, Op.ERASURE_ACKNOWLEDGED}
-    assert [one.ref for one in leaves] == [report if one.op in acting else NO_REF for one in leaves]
+    seen = next(place for place, one in enumerate(leaves) if one.op is Op.EVIDENCE_SEEN)
+    refs = dict.fromkeys(acting, report) | {Op.EVIDENCE_WITHDRAWN: seen}
+    assert [one.ref for one in leaves] == [refs.get(one.op, NO_REF) for one in leaves]
     assert {one.policy_version for one in leaves} == {1}  # the first one publishes it
     assert leaves[0].op is Op.POLICY_PUBLISHED
 

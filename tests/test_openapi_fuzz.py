@@ -18,6 +18,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
+from reports import digest
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.errors import InvalidSchema
@@ -30,7 +31,9 @@ from api.openapi import render_document
 from ledger.assessing import assess_risk
 from ledger.authorizing import grant_access
 from ledger.identity.token import EVENT_TYPE, sign_token
+from ledger.incident.evidence import Sought
 from ledger.incident.rendering import render_event
+from ledger.matching import list_recalls, match_evidence
 from ledger.sequencing import sequence
 from ledger.store import entries
 from ledger.store.engine import begin_read
@@ -67,6 +70,9 @@ REACHED = {
     "read_replay": {200, 404},
     "read_merchant_view": {200, 404},
     "create_outcome": {201, 400, 404},
+    "create_evidence_matches": {200, 400},
+    "read_recalls": {200},
+    "acknowledge_recall": {200, 404},
     "read_policy": {200, 404},
     "read_checkpoint": {200, 304},
     "read_log_tile": {200, 404},
@@ -102,11 +108,23 @@ def serialize_token(ctx: object, value: Any) -> Any:
 DOCUMENT = render_document(OPERATIONS)
 
 
+def recall_match(ledger: Ledger, shop: Simulator, other: Simulator, now: datetime) -> str:
+    """Tell a shop of evidence that another takes back then; give the recall's id."""
+    seen = other.forgery(digest("forged"), None, now)
+    other.send(seen, now)
+    sequence(ledger, now)
+    match_evidence(ledger, shop.caller(now), [Sought(seen.digest, ())], now)
+    other.send(other.withdrawal(seen, now), now)
+    sequence(ledger, now)
+    (told,), _ = list_recalls(ledger, shop.caller(now), "", 2)
+    return told.id
+
+
 class Exchange:
     """A member with a ledger behind a WSGI application, and real things to refer to."""
 
-    def __init__(self, ledger: Ledger, shop: Simulator, now: datetime) -> None:
-        """Report one incident and ask one question, so that there is something to read."""
+    def __init__(self, ledger: Ledger, shop: Simulator, other: Simulator, now: datetime) -> None:
+        """Report an incident, ask two questions, and have one of the answers recalled."""
         self.shop, self.now = shop, now
         self.app = create_app(
             ledger, public_url="https://api.example", body_max_bytes=65_536, now=lambda: now
@@ -119,11 +137,13 @@ class Exchange:
         self.ids = {
             "incident_id": shop.report("liu", phone_and_device("liu"), now).incident_id,
             "version": "1",
+            "recall_id": recall_match(ledger, shop, other, now),
             "level": "0",
-            "tile": "000.p/4",
             "assessment_id": assess_risk(ledger, shop.caller(now), self.question, now).id,
         }
         sequence(ledger, now)
+        with begin_read(ledger.database) as connection:
+            self.ids["tile"] = f"000.p/{entries.read_state(connection).size}"
 
     def graft(self, case: Case[Any], *, fresh: bool) -> None:
         """Put what can't be guessed into a generated request."""
@@ -159,7 +179,7 @@ class Exchange:
 @pytest.fixture
 def exchange(ledger: Ledger, simulator: Callable[..., Simulator], now: datetime) -> Exchange:
     """Give a member that can be spoken for."""
-    return Exchange(ledger, simulator("shop-a"), now)
+    return Exchange(ledger, simulator("shop-a"), simulator("shop-b"), now)
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)

@@ -13,9 +13,10 @@ from test_batches import count
 from test_http_answers import Wire, problem
 
 from ledger.answering import find_assessment
-from ledger.assessing import Asking, Subject, assess_batch, assess_risk, count_portfolio
+from ledger.assessing import Subject, assess_batch, assess_risk, count_portfolio
 from ledger.errors import IdempotencyKeyReused, OrderConflict, UnknownAssessment
 from ledger.identity.identifier import Kind
+from ledger.recording import Asking
 from ledger.store.assessments import GivenAnswer
 
 if TYPE_CHECKING:

@@ -96,7 +96,12 @@ def place(operation: Operation[Any]) -> tuple[str, str]:
 
 def filled(path: str) -> str:
     """Fill in the parameters of a path with ids of the right form."""
-    return path.format(incident_id=f"inc_{'0' * 32}", assessment_id=f"ra_{'0' * 32}", version=9)
+    return path.format(
+        incident_id=f"inc_{'0' * 32}",
+        assessment_id=f"ra_{'0' * 32}",
+        recall_id=f"rcl_{'0' * 32}",
+        version=9,
+    )
 
 
 def test_every_route_is_guarded_by_a_scope_or_listed_as_public_here() -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 URI_LENGTH_MAX = 200
-SCOPES = frozenset({"incidents:read", "risk:read"})
+SCOPES = frozenset({"evidence:read", "incidents:read", "risk:read"})
 _URI = re.compile(
     r"https://[a-z0-9-]+(\.[a-z0-9-]+)*(:[1-9][0-9]{0,4})?(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*"
 )

@@ -6,13 +6,22 @@ platform is allowed what.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ledger.errors import Fault, InvalidIdentifier, SchemaViolation
 from ledger.identity.identifier import AccountRef, IdentifierClaim, parse_identifier
-from ledger.incident.schema import Claims, Confirmed, EventT, IssSub, Opaque, WireAmount
+from ledger.incident.schema import (
+    Claims,
+    Confirmed,
+    EventT,
+    IssSub,
+    Opaque,
+    WireAmount,
+    WireEvidence,
+    WireProof,
+)
 
 if TYPE_CHECKING:
     from ledger.incident.taxonomy import (
@@ -66,13 +75,33 @@ class Money:
 
 
 @dataclass(frozen=True, slots=True)
+class Attributes:
+    """What a file declares of itself: provenance, neither proof nor its absence."""
+
+    mime: str | None = None
+    ai_declared: bool | None = None
+    aigc_label: str | None = None
+    producer_class: str | None = None
+    digital_source_type: str | None = None
+    c2pa: str | None = None
+    software: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class EvidenceItem:
-    """One evidence item. `digest` is a SHA-256, `pdq` a perceptual hash, both of 32 bytes."""
+    """One evidence item. `digest` is a SHA-256, `pdq` a perceptual hash, both of 32 bytes.
+
+    *Shape*: `frames` are a video's key frames, each a perceptual hash with its quality.
+    *Units*: quality 0 to 100.
+    """
 
     kind: EvidenceKind
     source: EvidenceSource
     digest: bytes
     pdq: bytes | None
+    quality: int | None = None
+    frames: tuple[tuple[bytes, int], ...] = ()
+    attributes: Attributes = field(default_factory=Attributes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +251,7 @@ def build_report(claims: Claims[EventT], event: Confirmed) -> IncidentReport:
         amount=_money(event.amount),
         jurisdiction=event.jurisdiction,
         legal_basis=LegalBasis(event.legal_basis.kind, event.legal_basis.receipt_id),
-        proof=_build_proof(event),
+        proof=build_proof(event.proof),
         notice=_build_notice(event),
         claim_code=event.claim_code,
         series=_build_series(event),
@@ -240,21 +269,29 @@ def _money(amount: WireAmount) -> Money:
     return parse_money(amount.value, amount.currency)
 
 
-def _build_proof(event: Confirmed) -> Proof:
-    proof = event.proof
+def build_evidence(wire: list[WireEvidence]) -> tuple[EvidenceItem, ...]:
+    """Build evidence items."""
+    return tuple(
+        EvidenceItem(
+            one.kind,
+            one.source,
+            bytes.fromhex(one.digest),
+            None if one.pdq is None else bytes.fromhex(one.pdq),
+            one.quality,
+            tuple((bytes.fromhex(frame.pdq), frame.quality) for frame in one.frames),
+            Attributes(*(getattr(one, member.name) for member in fields(Attributes))),
+        )
+        for one in wire
+    )
+
+
+def build_proof(proof: WireProof) -> Proof:
+    """Build a proof."""
     ended = proof.appeal_window_ended_at
     return Proof(
         standard=proof.standard,
         level=proof.level,
-        evidence=tuple(
-            EvidenceItem(
-                one.kind,
-                one.source,
-                bytes.fromhex(one.digest),
-                None if one.pdq is None else bytes.fromhex(one.pdq),
-            )
-            for one in proof.evidence
-        ),
+        evidence=build_evidence(proof.evidence),
         human_decision=proof.human_decision,
         buyer_heard=proof.buyer_heard,
         merchant_heard=proof.merchant_heard,

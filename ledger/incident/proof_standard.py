@@ -3,7 +3,7 @@
 - P1 reasonable grounds: a human decided, or a court, an admission or a restitution stands behind
   it.
 - P2 at least two independent evidence items: different digest and different source. A detector's
-  output or an AI label is never one of them.
+  output is never one of them; labels of AI and matches with known evidence are one together.
 - P3 a recognised conduct (the taxonomy).
 - P4 a consequence was imposed, or the benefit was fully obtained.
 - Level A needs a decision, level C an admission or a restitution; level D a human decision after
@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from ledger.incident.incident import EvidenceItem, IncidentReport
+    from ledger.incident.incident import EvidenceItem, IncidentReport, Proof
 
 INDEPENDENT_ITEMS_MIN = 2
+_MARKS = "marks"  # in the place of a source: what labels and matches share
 _OWNED_UP = {EvidenceKind.ADMISSION, EvidenceKind.RESTITUTION}  # what the buyer did about it
 
 
@@ -40,8 +41,7 @@ def judge_report(report: IncidentReport, *, received_at: datetime) -> None:
     *Raises*: StandardNotMet with every pillar that is missing.
     """
     faults = (
-        *_judge_evidence(report),
-        *_judge_level(report, received_at),
+        *_judge_proof(report.proof, min(report.issued_at, received_at)),
         *_judge_actor(report),
         *_judge_series(report),
     )
@@ -49,28 +49,39 @@ def judge_report(report: IncidentReport, *, received_at: datetime) -> None:
         raise StandardNotMet("The report doesn't meet the standard of proof.", faults=faults)
 
 
+def judge_proof(proof: Proof, *, at: datetime) -> None:
+    """Refuse a proof that doesn't meet the standard at an instant, whatever it is a proof of.
+
+    *Raises*: StandardNotMet.
+    """
+    faults = tuple(_judge_proof(proof, at))
+    if faults:
+        raise StandardNotMet("The proof doesn't meet the standard.", faults=faults)
+
+
 def count_independent(evidence: tuple[EvidenceItem, ...]) -> int:
     """Count evidence items that differ from each other in digest and in source.
 
-    One source with many pictures is one item, and so is one picture from many sources.
+    One source with many pictures is one item, and so is one picture from many sources. All labels
+    and matches together are one at most, whoever names them.
     """
     sound = [
         item
         for item in evidence
         if EvidenceKind.DETECTOR is not item.kind and EvidenceSource.DETECTOR is not item.source
     ]
-    by_source = {
-        source: {item.digest for item in sound if item.source is source}
-        for source in {item.source for item in sound}
-    }
-    matched: dict[bytes, EvidenceSource] = {}
+    by_source: dict[str, set[bytes]] = {}
+    for item in sound:
+        origin = _MARKS if item.kind.is_mark else item.source.value
+        by_source.setdefault(origin, set()).add(item.digest)
+    matched: dict[bytes, str] = {}
     return sum(_assign(source, by_source, matched, set()) for source in sorted(by_source))
 
 
 def _assign(
-    source: EvidenceSource,
-    by_source: dict[EvidenceSource, set[bytes]],
-    matched: dict[bytes, EvidenceSource],
+    source: str,
+    by_source: dict[str, set[bytes]],
+    matched: dict[bytes, str],
     tried: set[bytes],
 ) -> bool:
     """Give a source a digest of its own, moving others where they have a choice."""
@@ -82,13 +93,9 @@ def _assign(
     return False
 
 
-def _judge_evidence(report: IncidentReport) -> Iterator[Fault]:
-    if count_independent(report.proof.evidence) < INDEPENDENT_ITEMS_MIN:
+def _judge_proof(proof: Proof, at: datetime) -> Iterator[Fault]:
+    if count_independent(proof.evidence) < INDEPENDENT_ITEMS_MIN:
         yield Fault("/proof/evidence", "P2", "Two independent evidence items are needed.")
-
-
-def _judge_level(report: IncidentReport, received_at: datetime) -> Iterator[Fault]:
-    proof = report.proof
     kinds = {item.kind for item in proof.evidence}
     if proof.level is ProofLevel.A and EvidenceKind.DECISION not in kinds:
         yield Fault("/proof/level", "P1", "Level A needs the decision among the evidence.")
@@ -104,7 +111,7 @@ def _judge_level(report: IncidentReport, received_at: datetime) -> Iterator[Faul
         if not proof.buyer_heard:
             yield Fault("/proof/buyer_heard", "P1", "The buyer is heard at level D.")
         ended = proof.appeal_window_ended_at
-        if ended is None or ended > min(report.issued_at, received_at):
+        if ended is None or ended > at:
             yield Fault(
                 "/proof/appeal_window_ended_at", "P1", "The window for an appeal must have passed."
             )

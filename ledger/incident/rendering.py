@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from ledger.identity.identifier import render_identifier
@@ -10,25 +11,29 @@ from ledger.incident.statement import (
     ACKNOWLEDGED,
     CONFIRMED,
     CORRECTED,
+    EVIDENCE_SEEN,
+    EVIDENCE_WITHDRAWN,
     MARKED,
     RECYCLED,
     RESTITUTED,
     RETRACTED,
     UNLINKED,
     Acknowledgement,
+    Change,
     Correction,
+    Forgery,
     Marking,
     Recycling,
-    Restitution,
     Retraction,
     Unlinking,
+    Withdrawal,
 )
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from ledger.identity.identifier import AccountRef
-    from ledger.incident.incident import Proof
+    from ledger.incident.incident import EvidenceItem, Proof
     from ledger.incident.statement import Statement
 
 
@@ -58,6 +63,8 @@ def render_event(statement: Statement, audience: str) -> dict[str, object]:
 def _render_subject(statement: Statement) -> dict[str, object]:
     if isinstance(statement, Recycling):
         return {"format": "opaque", "id": render_identifier(statement.identifier)}
+    if isinstance(statement, Forgery | Withdrawal):
+        return {"format": "opaque", "id": statement.digest.hex()}
     if isinstance(statement, Acknowledgement):
         return {"format": "opaque", "id": statement.incident_jti}
     if isinstance(statement, IncidentReport):
@@ -76,6 +83,23 @@ def _render_account(account: AccountRef) -> dict[str, str]:
 
 def _render_members(statement: Statement) -> tuple[str, dict[str, object]]:
     """Give the event's type, and its members beside those that every event has."""
+    if isinstance(statement, Forgery):
+        return EVIDENCE_SEEN, {
+            "conduct": statement.conduct.value,
+            "evidence": _render_evidence(statement.evidence),
+            "proof": _render_proof(statement.proof),
+            "source": statement.is_original,
+        }
+    if isinstance(statement, Withdrawal):
+        return EVIDENCE_WITHDRAWN, {"evidence_jti": statement.evidence_jti}
+    if isinstance(statement, IncidentReport | Change | Acknowledgement):
+        return _render_incident(statement)
+    return _render_link(statement)
+
+
+def _render_incident(
+    statement: IncidentReport | Change | Acknowledgement,
+) -> tuple[str, dict[str, object]]:
     if isinstance(statement, IncidentReport):
         return CONFIRMED, _render_report(statement)
     if isinstance(statement, Correction):
@@ -85,12 +109,13 @@ def _render_members(statement: Statement) -> tuple[str, dict[str, object]]:
         return RETRACTED, {"incident_jti": statement.incident_jti}
     if isinstance(statement, Acknowledgement):
         return ACKNOWLEDGED, {"jti": statement.incident_jti}
-    if isinstance(statement, Restitution):
-        restituted_at = _text(statement.restituted_at)
-        return RESTITUTED, {
-            "incident_jti": statement.incident_jti,
-            "restituted_at": restituted_at,
-        }
+    restituted_at = _text(statement.restituted_at)
+    return RESTITUTED, {"incident_jti": statement.incident_jti, "restituted_at": restituted_at}
+
+
+def _render_link(
+    statement: Unlinking | Recycling | Marking,
+) -> tuple[str, dict[str, object]]:
     if isinstance(statement, Recycling):
         token = render_identifier(statement.identifier)
         return RECYCLED, {"token": token, "recycled_at": _text(statement.recycled_at)}
@@ -154,23 +179,31 @@ def _render_report(report: IncidentReport) -> dict[str, object]:
     )
 
 
+def _render_evidence(evidence: tuple[EvidenceItem, ...]) -> list[dict[str, object]]:
+    return [
+        _present(
+            {
+                "kind": item.kind.value,
+                "source": item.source.value,
+                "digest": item.digest.hex(),
+                "pdq": item.pdq and item.pdq.hex(),
+                "quality": item.quality,
+                "frames": [{"pdq": pdq.hex(), "quality": quality} for pdq, quality in item.frames]
+                or None,
+                **asdict(item.attributes),
+            }
+        )
+        for item in evidence
+    ]
+
+
 def _render_proof(proof: Proof) -> dict[str, object]:
     ended = proof.appeal_window_ended_at
     return _present(
         {
             "standard": proof.standard,
             "level": proof.level.value,
-            "evidence": [
-                _present(
-                    {
-                        "kind": item.kind.value,
-                        "source": item.source.value,
-                        "digest": item.digest.hex(),
-                        "pdq": item.pdq and item.pdq.hex(),
-                    }
-                )
-                for item in proof.evidence
-            ],
+            "evidence": _render_evidence(proof.evidence),
             "human_decision": proof.human_decision,
             "buyer_heard": proof.buyer_heard,
             "merchant_heard": proof.merchant_heard,

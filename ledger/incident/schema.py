@@ -34,6 +34,7 @@ from ledger.incident.taxonomy import (
 
 IDENTIFIERS_MAX = 16
 MARKED_INCIDENTS_MAX = 50
+FRAMES_MAX = 16
 EventT = TypeVar("EventT", bound="EventMembers")
 Text = Annotated[
     str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]*$")
@@ -110,13 +111,40 @@ class WireAmount(Wire):
     currency: Currency
 
 
-class WireEvidence(Wire):
-    """One evidence item: what it is, whose, its SHA-256, and a perceptual hash of pictures."""
+Quality = Annotated[int, Field(ge=0, le=100)]
+Label = Annotated[str, StringConstraints(max_length=16, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+
+class WireFrame(Wire):
+    """The perceptual hash of one key frame of a video."""
+
+    pdq: Perceptual
+    quality: Quality
+
+
+class WireAttributes(Wire):
+    """What a file declares of itself. Words that aren't known are taken as they are."""
+
+    mime: Annotated[str, StringConstraints(pattern=r"^(image|video)/[a-z0-9.+-]{1,40}$")] | None = (
+        None
+    )
+    ai_declared: bool | None = None
+    aigc_label: Label | None = None
+    producer_class: Code | None = None
+    digital_source_type: Code | None = None
+    c2pa: Code | None = None
+    software: Code | None = None
+
+
+class WireEvidence(WireAttributes):
+    """One evidence item: what it is, whose, its SHA-256, how pictures are recognised again."""
 
     kind: EvidenceKind
     source: EvidenceSource
     digest: Hash
     pdq: Perceptual | None = None
+    quality: Quality | None = None
+    frames: Annotated[list[WireFrame], Field(max_length=FRAMES_MAX)] = []
 
 
 class WireProof(Wire):
@@ -208,6 +236,21 @@ class Restituted(EventMembers):
     restituted_at: Instant
 
 
+class ForgedSeen(EventMembers):
+    """forged-evidence-seen: pictures that were proven false, and nobody with them."""
+
+    conduct: Conduct
+    evidence: Annotated[list[WireEvidence], Field(min_length=1, max_length=32)]
+    proof: WireProof
+    source: bool = False
+
+
+class ForgedWithdrawn(EventMembers):
+    """forged-evidence-withdrawn: the reporter takes one of its own back."""
+
+    evidence_jti: Text
+
+
 class HolderProof(Wire):
     """What shows who holds one of two accounts: a verified national id, or a live check."""
 
@@ -263,7 +306,7 @@ class Claims(Envelope, Generic[EventT]):
 
 
 class IdentifierClaims(Envelope, Generic[EventT]):
-    """A token about one identifier, or about one statement."""
+    """A token about one identifier, one statement or one piece of evidence."""
 
     sub_id: Opaque
     events: Annotated[dict[str, EventT], Field(min_length=1, max_length=1)]

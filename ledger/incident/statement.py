@@ -8,6 +8,7 @@ The ledger signs statements of its own. Nothing here knows what a statement does
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -18,6 +19,8 @@ from ledger.errors import EventRefused, Fault, SchemaViolation
 from ledger.identity.identifier import AccountRef, Identifier, Kind, parse_identifier
 from ledger.incident.incident import (
     IncidentReport,
+    build_evidence,
+    build_proof,
     build_report,
     read_instant,
     read_subject,
@@ -29,6 +32,8 @@ from ledger.incident.schema import (
     Confirmed,
     Corrected,
     Envelope,
+    ForgedSeen,
+    ForgedWithdrawn,
     IdentifierClaims,
     Marked,
     Recycled,
@@ -42,7 +47,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from ledger.incident.taxonomy import MarkerKind
+    from ledger.incident.incident import EvidenceItem, Proof
+    from ledger.incident.taxonomy import Conduct, MarkerKind
 
 EVENT_PREFIX = "urn:bcl:event-type:"
 CONFIRMED = f"{EVENT_PREFIX}refund-incident-confirmed:1"
@@ -53,6 +59,8 @@ ACKNOWLEDGED = f"{EVENT_PREFIX}erasure-acknowledged:1"
 UNLINKED = f"{EVENT_PREFIX}accounts-unlinked:1"
 RECYCLED = f"{EVENT_PREFIX}identifier-recycled:1"
 MARKED = f"{EVENT_PREFIX}protective-marker-set:1"
+EVIDENCE_SEEN = f"{EVENT_PREFIX}forged-evidence-seen:1"
+EVIDENCE_WITHDRAWN = f"{EVENT_PREFIX}forged-evidence-withdrawn:1"
 MARKER_DAYS_MAX = 400
 
 
@@ -137,8 +145,33 @@ class Marking(Signed):
     incident_jtis: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Forgery(Signed):
+    """Pictures were proven false, without a word about whose claim it was.
+
+    *Shape*: `digest` is the SHA-256 of one of them. `is_original` where the picture is somebody's
+    own, a listing or a review, and only its use was false.
+    """
+
+    digest: bytes
+    conduct: Conduct
+    evidence: tuple[EvidenceItem, ...]
+    proof: Proof
+    is_original: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal(Signed):
+    """A platform takes back what it said of forged pictures."""
+
+    digest: bytes
+    evidence_jti: str
+
+
 Change: TypeAlias = Retraction | Restitution | Correction
-Statement: TypeAlias = IncidentReport | Change | Acknowledgement | Unlinking | Recycling | Marking
+# What names an earlier statement of the same platform.
+Following: TypeAlias = Change | Acknowledgement | Withdrawal
+Statement: TypeAlias = IncidentReport | Following | Unlinking | Recycling | Marking | Forgery
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +299,38 @@ def _build_marking(claims: Claims[Marked], event: Marked) -> Marking:
     )
 
 
+def _read_digest(claims: IdentifierClaims[Any]) -> bytes:
+    if _HASH.fullmatch(claims.sub_id.id) is None:
+        raise violation("/sub_id/id", "digest", "The subject is the SHA-256 of a piece.")
+    return bytes.fromhex(claims.sub_id.id)
+
+
+def _build_forgery(claims: IdentifierClaims[ForgedSeen], event: ForgedSeen) -> Forgery:
+    digest, pieces = _read_digest(claims), build_evidence(event.evidence)
+    if digest not in {one.digest for one in pieces}:
+        raise violation("/sub_id/id", "digest", "The subject is one of the pieces.")
+    if not event.conduct.forges_evidence:
+        raise violation(
+            f"/events/{EVIDENCE_SEEN}/conduct", "forged", "The conduct forges no evidence."
+        )
+    return Forgery(
+        *_signed(claims, event.event_timestamp),
+        digest=digest,
+        conduct=event.conduct,
+        evidence=pieces,
+        proof=build_proof(event.proof),
+        is_original=event.source,
+    )
+
+
+def _build_withdrawal(
+    claims: IdentifierClaims[ForgedWithdrawn], event: ForgedWithdrawn
+) -> Withdrawal:
+    signed = _signed(claims, event.event_timestamp)
+    return Withdrawal(*signed, _read_digest(claims), event.evidence_jti)
+
+
+_HASH = re.compile("[0-9a-f]{64}", re.ASCII)
 _FORMS: dict[str, tuple[type[Envelope], Callable[[Any, Any], Statement]]] = {
     CONFIRMED: (Claims[Confirmed], build_report),
     CORRECTED: (Claims[Corrected], _build_correction),
@@ -275,6 +340,8 @@ _FORMS: dict[str, tuple[type[Envelope], Callable[[Any, Any], Statement]]] = {
     UNLINKED: (Claims[Unlinked], _build_unlinking),
     RECYCLED: (IdentifierClaims[Recycled], _build_recycling),
     MARKED: (Claims[Marked], _build_marking),
+    EVIDENCE_SEEN: (IdentifierClaims[ForgedSeen], _build_forgery),
+    EVIDENCE_WITHDRAWN: (IdentifierClaims[ForgedWithdrawn], _build_withdrawal),
 }
 
 

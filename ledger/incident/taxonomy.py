@@ -43,11 +43,24 @@ class Conduct(StrEnum):
     ACCOUNT_TAKEOVER_REFUND = "account_takeover_refund"
 
     @property
+    def forges_evidence(self) -> bool:
+        """Whether the picture that was filed is itself what was false."""
+        return self in _FORGED
+
+    @property
     def conduct_class(self) -> ConductClass:
         """The class that this conduct weighs as."""
         return _CLASSES.get(self, ConductClass.FRAUD)
 
 
+_FORGED = frozenset(
+    {
+        Conduct.EVIDENCE_FORGED_AI,
+        Conduct.EVIDENCE_FORGED_EDIT,
+        Conduct.EVIDENCE_STAGED,
+        Conduct.DATE_TAMPER,
+    }
+)
 _CLASSES = {
     Conduct.REFUND_SERVICE_OPERATOR: ConductClass.ORGANISED,
     Conduct.REFUND_SERVICE_CLIENT: ConductClass.ORGANISED,
@@ -99,6 +112,13 @@ class EvidenceKind(StrEnum):
     RESTITUTION = "restitution"
     DECISION = "decision"
     DETECTOR = "detector"
+    AI_LABEL = "ai_label"
+    EVIDENCE_MATCH = "evidence_match"
+
+    @property
+    def is_mark(self) -> bool:
+        """Whether it says where a picture comes from or was seen, not what happened."""
+        return self in {EvidenceKind.AI_LABEL, EvidenceKind.EVIDENCE_MATCH}
 
 
 class EvidenceSource(StrEnum):

@@ -6,7 +6,7 @@ band is crossed by rounding; reasons still add up.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ledger.graph.posting import month_text
 from ledger.risk.advice import advise
@@ -42,7 +42,7 @@ def answer_question(
     purpose: Purpose,
     day: int,
     retention_years: int,
-) -> tuple[RiskScore, dict[str, object]]:
+) -> tuple[RiskScore, dict[str, Any]]:
     """Score a neighbourhood, and render all that depends on nothing else.
 
     *Units*: `day` since 1970-01-01.
@@ -54,7 +54,7 @@ def answer_question(
 
 def render_answer(
     score: RiskScore, advice: Advice | None, outlook: Outlook, policy: RiskPolicy
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Render what the asker may see, ready for JSON (docs/scoring.md)."""
     reasons = explain_score(score)
     shown = share_points(
@@ -94,6 +94,7 @@ def render_answer(
             "disputed": band(score.disputed),
             "first_seen": _month(score.first_day),
             "last_seen": _month(score.last_day),
+            "seen_before": None,
         },
         "clears": _render_outlook(score, outlook),
         "ignored_links": [{"kind": one.kind.value, "reason": one.reason} for one in score.ignored],

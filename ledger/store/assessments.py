@@ -259,16 +259,6 @@ def _values(new: StoredAssessment) -> tuple[object, ...]:
     )
 
 
-def lock_order(connection: Connection, platform: int, commitment: str) -> tuple[bytes, bytes]:
-    """Read an order's account and identifier set and hold them until the transaction ends."""
-    order = assessed_order.c
-    statement = select(order.account, order.identifiers).where(
-        order.platform == platform, order.order_commitment == commitment
-    )
-    row = connection.execute(statement.with_for_update()).one()
-    return row.account, row.identifiers
-
-
 def lock_orders(
     connection: Connection, platform: int, new: Sequence[StoredAssessment]
 ) -> dict[str, tuple[bytes, bytes]]:

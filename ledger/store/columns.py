@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import BigInteger, Integer
+from sqlalchemy import BigInteger, Integer, MetaData
 from sqlalchemy.types import TypeDecorator
 
 from ledger.errors import LedgerCorrupt
@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+METADATA = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
 _MICROSECOND = timedelta(microseconds=1)
 
 # SQLite gives a rowid only to a column of exactly this type.

@@ -15,6 +15,7 @@ from ledger.store.tables import (
     edge,
     event,
     event_content,
+    evidence,
     identifier,
     incident,
     log_checkpoint,
@@ -116,6 +117,13 @@ _CHECKPOINT = (
     )
     .order_by(log_checkpoint.c.size.desc())
     .limit(1)
+)
+
+
+_SEEN = _EVENTS.where(
+    event.c.incident == bindparam("about"),
+    event.c.op == int(Op.EVIDENCE_SEEN),
+    event.c.incident.in_(select(evidence.c.record)),
 )
 
 
@@ -222,6 +230,22 @@ def find_entry_event(connection: Connection, index: int) -> StoredEvent | None:
     return None if row is None else _event(row)
 
 
+def find_content(
+    connection: Connection, stored: StoredEvent, index: int | None
+) -> StoredEvent | None:
+    """Find the statement that a pending one is about: an incident's content, by its index.
+
+    A withdrawal is about the evidence that was seen, unless nothing is left of it.
+    """
+    if stored.op == Op.EVIDENCE_WITHDRAWN:
+        row = connection.execute(_SEEN, {"about": stored.incident}).one_or_none()
+    elif index is None:
+        return None
+    else:
+        row = connection.execute(_BY_INDEX, {"at": index}).one_or_none()
+    return None if row is None else _event(row)
+
+
 def select_sequenced(connection: Connection) -> list[StoredEvent]:
     """Give the statement of every entry in log order."""
     statement = _EVENTS.where(event.c.entry_index.is_not(None)).order_by(event.c.entry_index)
@@ -256,7 +280,7 @@ def select_bearing(connection: Connection, keys: Sequence[bytes], size: int) -> 
 def count_overriding_since(connection: Connection, size: int) -> int:
     """Count the entries from a size of the log on that change or take back what was before."""
     harmless = {Op.INCIDENT_CONFIRMED, Op.ACTIVATED, Op.PLATFORM_CHANGED, Op.POLICY_PUBLISHED}
-    harmless |= {Op.ERASURE_ACKNOWLEDGED}
+    harmless |= {Op.ERASURE_ACKNOWLEDGED, Op.EVIDENCE_SEEN, Op.EVIDENCE_WITHDRAWN}
     statement = select(func.count()).select_from(event).where(event.c.entry_index >= size)
     changing = statement.where(event.c.op.not_in([int(op) for op in harmless]))
     return int(connection.execute(changing).scalar_one())

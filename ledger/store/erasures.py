@@ -13,7 +13,8 @@ from sqlalchemy import bindparam, delete, func, select, update
 
 from ledger.incident.lifecycle import CLOSED, LASTING
 from ledger.log.leaf import Op
-from ledger.store.tables import event, event_content, incident, log_entry
+from ledger.store.evidence import delete_pieces
+from ledger.store.tables import event, event_content, evidence, incident, log_entry
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -96,6 +97,9 @@ def destroy_again(connection: Connection) -> int:
     gone = connection.execute(delete(event_content).where(event_content.c.event.in_(doomed)))
     blank = {"response_until": None, "active_from": None, "conduct_day": None}
     connection.execute(update(event).where(is_doomed).values(blank))
+    known = select(evidence.c.record).where(evidence.c.record.in_(closed)).distinct()
+    for record in connection.execute(known).scalars().all():
+        delete_pieces(connection, record)
     return int(gone.rowcount)
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _REWRITTEN = (
     *("event_content", "event", "incident", "identifier"),
     *("edge", "posting", "multiplicity"),
+    *("evidence", "evidence_band", "evidence_match", "recall"),
 )
 _SAMPLES = "pg_catalog.pg_statistic"
 # A name of a setting, what it must be for no segment or row to outlive the procedure, and why.

@@ -13,7 +13,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     PrimaryKeyConstraint,
     SmallInteger,
     String,
@@ -23,16 +22,15 @@ from sqlalchemy import (
     text,
 )
 
+from ledger.store import columns, evidence_tables
 from ledger.store.columns import Instant, RowId
 
-METADATA = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+METADATA = columns.METADATA
+# What is exchanged of evidence stands in a file of its own.
+evidence = evidence_tables.evidence
+evidence_band = evidence_tables.evidence_band
+evidence_match = evidence_tables.evidence_match
+recall = evidence_tables.recall
 
 # What this ledger is. One row.
 ledger_identity = Table(

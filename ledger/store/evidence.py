@@ -1,0 +1,256 @@
+"""Statements about forged evidence: what is known and like it, and who was told of it.
+
+Likeness is found by bands and then verified: every piece within the distance is found, and none
+beyond it. Distances are counted here because SQLite counts no bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, insert, literal, or_, select, update
+
+from ledger.incident.evidence import DISTANCE_MAX, Piece, Sought, list_slots, probe_slots
+from ledger.log.leaf import Op
+from ledger.store.columns import to_microseconds
+from ledger.store.tables import evidence, evidence_band, evidence_match, platform, recall
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from sqlalchemy.engine import Connection
+
+    from ledger.store.entries import StoredEvent
+
+PIECES_BITS = 10  # 32 items of 16 frames and a picture each fit below an index
+EVIDENCE = "evidence"  # the kind of a recall: of what an answer said of its evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A known piece that is like one that was asked about. No distance is the very file.
+
+    *Shape*: `record` is what was reported, `group` the corporate group of who reported it.
+    """
+
+    piece: int
+    record: str
+    group: str
+    distance: int | None
+    seen_day: int
+    is_original: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """An answer that rests on what was taken back since."""
+
+    id: str
+    answer: str
+    kind: str
+    recalled_at: datetime
+    acknowledged_at: datetime | None
+
+
+# --- What is known: written by the sequencer alone --------------------------------------------
+
+
+def replace_pieces(
+    connection: Connection,
+    stored: StoredEvent,
+    index: int,
+    day: int,
+    pieces: Sequence[Piece] | None,
+) -> None:
+    """Let a statement's record be recognised by these pieces alone; recall what told of others.
+
+    *Shape*: None leaves it as it is. *Units*: `day` of the statement since 1970-01-01.
+    """
+    if pieces is None:
+        return
+    if delete_pieces(connection, stored.incident):
+        _insert_recalls(connection, stored, index)
+    _insert_pieces(connection, stored, index, day, pieces)
+
+
+def delete_pieces(connection: Connection, record: str) -> bool:
+    """Forget by what a record was recognised; tell whether there was anything."""
+    mine = evidence.c.record == record
+    before = connection.execute(select(evidence.c.id, evidence.c.pdq).where(mine)).all()
+    for number, pdq in before:
+        if pdq is not None:
+            gone = evidence_band.c.slot.in_(list_slots(bytes(pdq)))
+            connection.execute(
+                delete(evidence_band).where(gone, evidence_band.c.evidence == number)
+            )
+    if before:
+        connection.execute(delete(evidence).where(mine))
+    return bool(before)
+
+
+def _insert_pieces(
+    connection: Connection, stored: StoredEvent, index: int, day: int, pieces: Sequence[Piece]
+) -> None:
+    rows = [
+        {
+            "id": index << PIECES_BITS | place,
+            "record": stored.incident,
+            "platform": stored.platform,
+            "digest": piece.digest,
+            "pdq": piece.pdq,
+            "original": int(piece.is_original),
+            "seen_day": day,
+        }
+        for place, piece in enumerate(pieces)
+    ]
+    if rows:
+        connection.execute(insert(evidence), rows)
+    bands = [
+        {"slot": slot, "evidence": row["id"], "pdq": piece.pdq}
+        for row, piece in zip(rows, pieces, strict=True)
+        if piece.pdq is not None
+        for slot in list_slots(piece.pdq)
+    ]
+    if bands:
+        connection.execute(insert(evidence_band), bands)
+
+
+def _insert_recalls(connection: Connection, stored: StoredEvent, index: int) -> None:
+    """Recall every answer that told of a statement's record, and forget that it told of it.
+
+    What merely grew old was true: its answers are forgotten without a recall.
+    """
+    match, at = evidence_match.c, stored.received_at
+    told = select(match.answer, match.platform).where(match.record == stored.incident)
+    rows = []
+    for answer, member in connection.execute(told):
+        name = hashlib.sha256(b"%d\x00%s" % (index, answer.encode())).hexdigest()
+        rows.append(
+            {
+                "id": f"rcl_{to_microseconds(at) // 1000:012x}{name[:20]}",
+                "platform": member,
+                "answer": answer,
+                "kind": EVIDENCE,
+                "recalled_at": at,
+            }
+        )
+    if rows and stored.op != Op.EXPIRED:
+        connection.execute(insert(recall), rows)
+    if rows:
+        connection.execute(delete(evidence_match).where(match.record == stored.incident))
+
+
+def stream_evidence(connection: Connection) -> Iterator[tuple[int, tuple[object, ...]]]:
+    """Stream every piece and every band, for comparison: the index of its entry, then the row."""
+    band = evidence_band.c
+    for statement in (select(evidence), select(band.evidence, band.slot, band.pdq)):
+        for row in connection.execute(statement).yield_per(1000):
+            values = tuple(bytes(v) if isinstance(v, memoryview) else v for v in row)
+            yield int(row[0]) >> PIECES_BITS, values
+
+
+# --- What is like it ----------------------------------------------------------------------------
+
+
+def find_like(connection: Connection, forms: Iterable[bytes]) -> dict[int, int]:
+    """Find every piece within the distance of any of some hashes: ids with their least distance."""
+    embedded = connection.dialect.name == "sqlite"
+    cursor = connection.connection.cursor()
+    nearest: dict[int, int] = {}
+    for form in dict.fromkeys(forms):
+        slots = probe_slots(form)
+        among = f"IN ({', '.join('?' * len(slots))})" if embedded else "= ANY(%s)"
+        cursor.execute(_LIKE.format(among=among), tuple(slots) if embedded else (slots,))
+        sought = int.from_bytes(form)
+        for number, known in cursor.fetchall():
+            distance = (sought ^ int.from_bytes(known)).bit_count()
+            if distance <= DISTANCE_MAX:
+                nearest[number] = min(distance, nearest.get(number, distance))
+    cursor.close()
+    return nearest
+
+
+_LIKE = "SELECT evidence, pdq FROM evidence_band WHERE slot {among}"
+
+
+def find_matches(connection: Connection, sought: Iterable[Sought], group: str) -> list[list[Match]]:
+    """Give of each file what other groups reported of it.
+
+    It is held until the transaction ends, so that nobody withdraws it unheard.
+    """
+    return [
+        _select_matches(connection, one.digest, find_like(connection, one.forms), group)
+        for one in sought
+    ]
+
+
+def _select_matches(
+    connection: Connection, digest: bytes | None, nearest: Mapping[int, int], group: str
+) -> list[Match]:
+    """Give what other groups reported of one file: by its digest, or as found to be like it."""
+    statement = (
+        select(evidence, platform.c.group_name)
+        .join(platform, platform.c.id == evidence.c.platform)
+        .where(
+            or_(evidence.c.id.in_(list(nearest)), evidence.c.digest == digest),
+            platform.c.group_name != group,
+        )
+        .with_for_update(read=True, of=evidence)
+    )
+    return [
+        Match(
+            row.id,
+            row.record,
+            row.group_name,
+            None if digest == bytes(row.digest) else nearest[row.id],
+            row.seen_day,
+            bool(row.original),
+        )
+        for row in connection.execute(statement)
+    ]
+
+
+# --- Who was told, and who is told again -------------------------------------------------------
+
+
+def record_matches(
+    connection: Connection, answer: str, member: int, found: Iterable[list[Match]], at: datetime
+) -> None:
+    """Record of which records an answer told, and nothing of what was asked."""
+    rows: list[dict[str, Any]] = [
+        {"answer": answer, "record": record, "platform": member, "matched_at": at}
+        for record in sorted({one.record for matches in found for one in matches})
+    ]
+    if rows:
+        connection.execute(insert(evidence_match), rows)
+
+
+def select_recalls(connection: Connection, member: int, after: str, limit: int) -> list[Recall]:
+    """Give a member's recalls behind an id, oldest first."""
+    one = recall.c
+    statement = (
+        select(one.id, one.answer, one.kind, one.recalled_at, one.acknowledged_at)
+        .where(one.platform == member, one.id > after)
+        .order_by(one.id)
+        .limit(limit)
+    )
+    return [Recall(*row) for row in connection.execute(statement)]
+
+
+def acknowledge_recall(
+    connection: Connection, member: int, recall_id: str, at: datetime
+) -> Recall | None:
+    """Write down when a member acknowledged a recall, the first time, and give it."""
+    one = recall.c
+    mine = (one.platform == member, one.id == recall_id)
+    connection.execute(
+        update(recall)
+        .where(*mine, one.acknowledged_at.is_(None))
+        .values(acknowledged_at=literal(at, one.acknowledged_at.type))
+    )
+    columns = (one.id, one.answer, one.kind, one.recalled_at, one.acknowledged_at)
+    row = connection.execute(select(*columns).where(*mine)).one_or_none()
+    return None if row is None else Recall(*row)
