@@ -48,10 +48,11 @@ bench: .venv/dev ## Measure, and print ratios
 	PYTHONPATH=.:tests:bench $(BIN)/python bench/evidence_search.py
 	PYTHONPATH=.:tests:bench $(BIN)/python bench/evidence_sql.py
 	PYTHONPATH=.:tests:bench $(BIN)/python bench/evidence_robustness.py
+	PYTHONPATH=.:tests:bench $(BIN)/python bench/log.py
+	PYTHONPATH=.:tests:bench $(BIN)/python bench/linking.py
 
 oracle: .venv/dev ## Build the reference of the perceptual hash, where there is a compiler
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-oracle.lock
-	PYTHONPATH=.:tests:bench $(BIN)/python bench/log.py
 
 # Tools of others that verify our log, in an environment of their own (tests/test_judges.py).
 JUDGE_PYTHON ?= python3.12

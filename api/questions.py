@@ -138,7 +138,7 @@ class PortfolioRequest(RequestModel):
     purpose: Literal["portfolio_statistics"]
     subjects: Annotated[
         list[PortfolioSubject],
-        Field(max_length=PORTFOLIO_MAX, json_schema_extra={"minItems": PORTFOLIO_MIN}),
+        Field(max_length=PORTFOLIO_MAX, description=f"{PORTFOLIO_MIN:,} or more."),
     ]
 
 

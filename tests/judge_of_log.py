@@ -44,6 +44,21 @@ def judge_by_tiles(asked: dict[str, Any]) -> dict[str, Any]:
     return {"size": size, "entries": entries, "growth": told}
 
 
+def judge_cosignatures(asked: dict[str, Any]) -> dict[str, Any]:
+    """Verify a cosigned checkpoint under a quorum of witnesses by aics-tlog."""
+    import aics_tlog as judge  # noqa: PLC0415
+    from aics_tlog.checkpoint import WitnessPolicy  # noqa: PLC0415
+
+    witnesses = tuple(judge.parse_vkey(one) for one in asked["witnesses"])
+    policy = WitnessPolicy(asked["quorum"], witnesses)
+    log_key = judge.parse_vkey(asked["vkey"])
+    verdicts = [
+        judge.verify_checkpoint(judge.parse_note(note), log_key, policy=policy, now=asked["now"]).ok
+        for note in asked["notes"]
+    ]
+    return {"verdicts": verdicts}
+
+
 def judge_by_sigstore(asked: dict[str, Any]) -> dict[str, Any]:
     """Verify the checkpoint and proofs of inclusion by sigstore's internals."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: PLC0415
@@ -94,7 +109,11 @@ def judge_by_sigstore(asked: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Judge by what the first argument names what standard input tells."""
-    judges = {"tiles": judge_by_tiles, "sigstore": judge_by_sigstore}
+    judges = {
+        "tiles": judge_by_tiles,
+        "cosignatures": judge_cosignatures,
+        "sigstore": judge_by_sigstore,
+    }
     print(json.dumps(judges[sys.argv[1]](json.load(sys.stdin))))  # noqa: T201
 
 

@@ -1,7 +1,7 @@
 """Programs of others verify a log of ours: aics-tlog over HTTP, and sigstore's internals.
 
 They live in an environment of their own, which `make .judges` sets up; without it this skips.
-What witnesses add to a checkpoint is to be judged here too once there is a quorum of them.
+They also judge what witnesses add to a checkpoint.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from growing import grow_log
 from sandbox import environment, run, serving, told
 
 from cli.opening import open_own_ledger, prepare_sandbox
+from ledger.log.witness import cosign, witness_from_seed
 from ledger.store import tiles
 from ledger.store.engine import begin_read
 
@@ -71,6 +72,28 @@ def test_stranger_s_tool_verifies_the_served_log_and_makes_the_same_proofs(sandb
     assert verdict["size"] == 600
     assert verdict["growth"] == growth["proof"]
     assert verdict["entries"] == [base64.b64encode(one).decode() for one in read_entries(sandbox)]
+
+
+def test_stranger_s_tool_takes_the_cosignatures_of_a_quorum_and_no_fewer(sandbox: Path) -> None:
+    note = run(sandbox, "log", "checkpoint").stdout
+    body = note.partition("\n\n")[0] + "\n"
+    signers = [witness_from_seed(f"witness.example/{n}", bytes([n]) * 32) for n in range(1, 6)]
+    at = int(NOW.timestamp())
+    lines = [cosign(body, signer, at) for signer in signers]
+    forged = cosign(body.replace("600", "601"), signers[2], at)
+    asked = {
+        "vkey": (sandbox / "vkey").read_text().strip(),
+        "witnesses": [signer.vkey for signer in signers],
+        "quorum": 3,
+        "now": at + 60,
+        "notes": [
+            note + "".join(lines[:3]),
+            note + "".join(lines),
+            note + "".join(lines[:2]),
+            note + "".join(lines[:2]) + forged,
+        ],
+    }
+    assert judge("cosignatures", asked) == {"verdicts": [True, True, False, False]}
 
 
 def test_sigstore_verifies_checkpoint_and_inclusion(sandbox: Path) -> None:
