@@ -10,13 +10,14 @@ import json
 import os
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from erasing import decide
 from exact import settle
 from exchanging import forgery, withdrawal
 from kept import audit
@@ -25,11 +26,14 @@ from reports import digest, sample_report
 from sandbox import enrol, run, serving, told
 from scenery import crack, still_life
 from simulator import RemoteSimulator, phone_and_device, render_question
+from sqlalchemy import insert, select
 from test_concurrency import at_once
 from werkzeug.serving import make_server
 
 from api.app import create_app
+from ledger.erasing import destroy_again
 from ledger.errors import LedgerError
+from ledger.expiring import expire_due
 from ledger.incident.evidence import Sought
 from ledger.incident.incident import EvidenceItem
 from ledger.incident.rendering import render_event
@@ -37,6 +41,8 @@ from ledger.incident.statement import Forgery, Withdrawal
 from ledger.incident.taxonomy import EvidenceKind, EvidenceSource
 from ledger.matching import Matched, list_recalls, match_evidence
 from ledger.reporting import accept_event
+from ledger.store import tables
+from ledger.store.engine import begin_read, begin_write
 from ledger_client.evidence.attributes import render_evidence
 from ledger_client.evidence.inspection import inspect
 from ledger_client.question import select_hashes
@@ -246,3 +252,46 @@ def test_correction_of_other_evidence_recalls_too(
     a.send(a.correction(sent.report, now, proof=proof), now)
     settle(ledger, now)
     assert len(list_recalls(ledger, b.caller(now), "", 9)[0]) == 1
+
+
+@pytest.mark.parametrize("way", ["erased", "expired"])
+def test_evidence_goes_with_its_incident_and_only_erasing_is_told(
+    way: str, ledger: Ledger, simulator: Callable[..., Simulator], now: datetime
+) -> None:
+    a, b = simulator("shop-a"), simulator("shop-b")
+    pdq = digest("picture")
+    like = sample_report(now).proof
+    shown = replace(like.evidence[0], pdq=pdq, quality=100)
+    proof = replace(like, evidence=(shown, like.evidence[1]))
+    sent = a.report("buyer", phone_and_device("buyer"), now, proof=proof)
+    settle(ledger, now)
+    sought = [Sought(None, ((pdq,),))]
+    assert match_evidence(ledger, b.caller(now), sought, now).seen[0] is not None
+    kept = read_evidence(ledger)
+    assert [len(rows) for rows in kept] == [1, 16, 1]
+    if way == "erased":
+        decide(ledger, sent.incident_id, now)
+    else:
+        assert expire_due(ledger, now + timedelta(days=6 * 366)) == 1
+    settle(ledger, now)
+    assert read_evidence(ledger) == [[], [], []]
+    assert match_evidence(ledger, b.caller(now), sought, now).seen == (None,)
+    assert len(list_recalls(ledger, b.caller(now), "", 9)[0]) == (way == "erased")
+    assert audit(ledger) == ()
+    with begin_write(ledger.database) as connection:  # as from a restored table
+        for table, rows in zip(TABLES[:2], kept, strict=False):
+            connection.execute(insert(table), rows)
+    assert {one.code for one in audit(ledger)} == {"evidence-differs"}
+    destroy_again(ledger)
+    assert audit(ledger) == ()
+
+
+TABLES = (tables.evidence, tables.evidence_band, tables.evidence_match)
+
+
+def read_evidence(ledger: Ledger) -> list[list[dict[str, Any]]]:
+    """Read all by which evidence is recognised, and who was told."""
+    with begin_read(ledger.database) as connection:
+        return [
+            [dict(row) for row in connection.execute(select(table)).mappings()] for table in TABLES
+        ]
