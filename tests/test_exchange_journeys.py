@@ -43,6 +43,7 @@ from ledger.matching import Matched, list_recalls, match_evidence
 from ledger.reporting import accept_event
 from ledger.store import tables
 from ledger.store.engine import begin_read, begin_write
+from ledger.store.evidence import find_matches, record_matches
 from ledger_client.evidence.attributes import render_evidence
 from ledger_client.evidence.inspection import inspect
 from ledger_client.question import select_hashes
@@ -238,6 +239,29 @@ def test_whoever_was_told_of_what_is_withdrawn_meanwhile_is_told_again_and_nobod
         told_of += sum(one.seen[0] is not None for one in matched)
     assert audit(ledger) == ()
     assert told_of == len(recalled)
+
+
+def test_withdrawal_waits_for_an_answer_that_found_it_and_recalls_that_answer(
+    ledger: Ledger, simulator: Callable[..., Simulator], now: datetime
+) -> None:
+    a, b = simulator("shop-a"), simulator("shop-b")
+    said = forgery(a, digest("forged"), None, now)
+    a.send(said, now)
+    settle(ledger, now)
+    token, caller = a.sign(withdrawal(a, said, now)), b.caller(now)
+
+    def withdraw() -> None:
+        accept_event(ledger, token, now)
+        settle(ledger, now)
+
+    withdrawing = Thread(target=withdraw)
+    with begin_write(ledger.database) as connection:
+        found = find_matches(connection, [Sought(said.digest, ())], b.group)
+        withdrawing.start()
+        withdrawing.join(0.7)  # long enough for one that doesn't wait
+        record_matches(connection, "em_1", caller.platform.id, found, now)
+    withdrawing.join()
+    assert [one.answer for one in list_recalls(ledger, caller, "", 9)[0]] == ["em_1"]
 
 
 def test_correction_of_other_evidence_recalls_too(
