@@ -34,6 +34,8 @@ from ledger_client.monitoring import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ledger_client.journal import Statements
+
 _TAG_KEY_BYTES = 32
 _ANSWER_BYTES_MAX = 32 * 1024 * 1024
 _TIMEOUT_SECONDS = 30.0
@@ -98,7 +100,7 @@ def monitor(
         raise AskedWrongly("Entries of one's own are told by --tag-key-file and --sent together.")
     member = None
     if tag_key_file is not None and sent is not None:
-        member = Membership(_read_tag_key(tag_key_file), read_journal(sent.read_text("utf-8")))
+        member = Membership(_read_tag_key(tag_key_file), _read_statements(sent))
     age_max = timedelta(hours=age_hours)
     watch = Watch(vkey, age_max, read_witness_policy(witness_policy), member)
     state = MonitorState(parse_vkey(vkey).name)
@@ -142,6 +144,14 @@ def _fetch_from(http: httpx.Client, url: str) -> Callable[[str], bytes | None]:
         return body
 
     return fetch
+
+
+def _read_statements(path: Path) -> Statements:
+    """Read a journal, and warn of its torn lines. *Raises*: InvalidInput."""
+    statements = read_journal(path.read_text("utf-8"))
+    for number in statements.torn:
+        click.echo(f"bcl: line {number} of the journal was cut off and is passed over", err=True)
+    return statements
 
 
 def _read_tag_key(path: Path) -> bytes:
