@@ -294,6 +294,7 @@ def test_command_follows_over_http_and_ends_by_what_it_found(tmp_path: Path) -> 
         assert sorted(one.name for one in tmp_path.iterdir()) == [
             "sent.jsonl",
             "state.json",
+            "state.json.lock",
             "tag_key",
         ]
     gone = run(tmp_path, "log", "monitor", url, "--vkey", SIGNER.vkey, "--state", f"{state}.new")
