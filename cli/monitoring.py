@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import fcntl
 import json
 import os
+import signal
 import sys
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,17 +30,29 @@ from ledger_client.monitoring import (
     MonitorState,
     Watch,
     follow_log,
+    judge_withheld,
     parse_state,
     render_state,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+    from ledger_client.journal import Statements
+    from ledger_client.monitoring import Alarm
 
 _TAG_KEY_BYTES = 32
 _ANSWER_BYTES_MAX = 32 * 1024 * 1024
 _TIMEOUT_SECONDS = 30.0
+_KEEP_SECONDS = 5.0
+_RING_AGAIN_SECONDS = 1.0
+_LAST_TILE = 0.9  # of a run's time: then it ends after a tile, and is interrupted in none
 _GOOD, _MISSING = 200, 404
+
+
+class _OutOfTime(Exception):
+    """The time that a run has is over."""
 
 
 class _Log(click.Group):
@@ -82,6 +97,13 @@ def log() -> None:
 @click.option(
     "--age-hours", default=24, show_default=True, help="How old the quorum of a checkpoint may be."
 )
+@click.option(
+    "--seconds",
+    type=click.IntRange(min=1),
+    default=300,
+    show_default=True,
+    help="How long a run may last; the next goes on from there.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the notes that show it.")
 def monitor(
     url: str,
@@ -91,6 +113,7 @@ def monitor(
     sent: Path | None,
     witness_policy: Path | None,
     age_hours: int,
+    seconds: int,
     as_json: bool,
 ) -> None:
     """Follow the log at URL from where it was followed to; exit 1 with alarms."""
@@ -98,18 +121,11 @@ def monitor(
         raise AskedWrongly("Entries of one's own are told by --tag-key-file and --sent together.")
     member = None
     if tag_key_file is not None and sent is not None:
-        member = Membership(_read_tag_key(tag_key_file), read_journal(sent.read_text("utf-8")))
+        member = Membership(_read_tag_key(tag_key_file), _read_statements(sent))
     age_max = timedelta(hours=age_hours)
     watch = Watch(vkey, age_max, read_witness_policy(witness_policy), member)
-    state = MonitorState(parse_vkey(vkey).name)
-    if state_file.exists():
-        state = parse_state(state_file.read_text("utf-8"), vkey)
-    with httpx.Client(timeout=_TIMEOUT_SECONDS, follow_redirects=False) as http:
-        reached, alarms = follow_log(
-            _fetch_from(http, url.rstrip("/")), watch, state, now=clock.now()
-        )
-    if reached != state:
-        _write_whole(state_file, render_state(reached))
+    with _locking(state_file):
+        reached, alarms = _follow(url.rstrip("/"), watch, state_file, timedelta(seconds=seconds))
     if as_json:
         told = [{"code": one.code, "detail": one.detail, "notes": one.notes} for one in alarms]
         described = {"origin": reached.origin, "size": reached.size, "own": len(reached.own)}
@@ -122,11 +138,78 @@ def monitor(
     sys.exit(1 if alarms else 0)
 
 
+def _follow(
+    url: str, watch: Watch, state_file: Path, time_max: timedelta
+) -> tuple[MonitorState, list[Alarm]]:
+    """Follow a log from the state in a file, and keep there how far it came, however it ends."""
+    state = MonitorState(parse_vkey(watch.vkey).name)
+    if state_file.exists():
+        state = parse_state(state_file.read_text("utf-8"), watch.vkey)
+    reached, written, written_at = state, state, clock.monotonic()
+    last_at = written_at + time_max.total_seconds() * _LAST_TILE
+
+    def keep(on_the_way: MonitorState) -> None:
+        nonlocal reached, written, written_at
+        reached = on_the_way
+        if clock.monotonic() - written_at >= _KEEP_SECONDS:
+            _write_whole(state_file, render_state(reached))
+            written, written_at = reached, clock.monotonic()
+        if clock.monotonic() >= last_at:
+            raise _OutOfTime
+
+    alarms: list[Alarm]
+    try:
+        with (
+            httpx.Client(timeout=_TIMEOUT_SECONDS, follow_redirects=False) as http,
+            _ending(time_max),
+        ):
+            reached, alarms = follow_log(
+                _fetch_from(http, url), watch, state, now=clock.now(), keep=keep
+            )
+    except _OutOfTime:
+        alarms = [judge_withheld(reached, watch.vkey, time_max)]
+    finally:
+        if reached != written:
+            _write_whole(state_file, render_state(reached))
+    return reached, alarms
+
+
+@contextmanager
+def _ending(time_max: timedelta) -> Iterator[None]:
+    """Raise _OutOfTime in a block that lasts too long, whatever it waits for.
+
+    A log may give a byte before each timeout of a socket, in headers and bodies alike. The alarm
+    rings again, as code that mustn't raise swallows what a signal raises in it.
+    """
+
+    def ring(_number: int, _frame: FrameType | None) -> None:
+        raise _OutOfTime
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, time_max.total_seconds(), _RING_AGAIN_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextmanager
+def _locking(state_file: Path) -> Iterator[None]:
+    """Hold a state for one run. *Raises*: AskedWrongly where another has it."""
+    with state_file.with_name(f"{state_file.name}.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise AskedWrongly(f"{state_file} is in use by another run.") from error
+        yield
+
+
 def _fetch_from(http: httpx.Client, url: str) -> Callable[[str], bytes | None]:
     """Give the function that fetches a path of a log. *Raises*: Unreachable."""
 
     def fetch(path: str) -> bytes | None:
-        body = b""
+        body = bytearray()
         try:
             with http.stream("GET", f"{url}{path}") as answer:
                 for piece in answer.iter_bytes():
@@ -139,9 +222,17 @@ def _fetch_from(http: httpx.Client, url: str) -> Callable[[str], bytes | None]:
             return None
         if answer.status_code != _GOOD:
             raise Unreachable(f"The log answered {answer.status_code} at {url}.")
-        return body
+        return bytes(body)
 
     return fetch
+
+
+def _read_statements(path: Path) -> Statements:
+    """Read a journal, and warn of its torn lines. *Raises*: InvalidInput."""
+    statements = read_journal(path.read_text("utf-8"))
+    for number in statements.torn:
+        click.echo(f"bcl: line {number} of the journal was cut off and is passed over", err=True)
+    return statements
 
 
 def _read_tag_key(path: Path) -> bytes:

@@ -6,6 +6,7 @@ no token and no identifier: erasing a statement needs no change here, and nothin
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from base64 import b64encode
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from ledger.log.receipt import VerifiedReceipt
 
-_OPEN = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+_OPEN = os.O_RDWR | os.O_APPEND | os.O_CREAT
 
 
 @dataclass(slots=True)
@@ -30,12 +31,13 @@ class Statements:
 
     *Shape*: `sent` has when each statement was signed that wasn't refused, in Unix seconds by jti;
     `accepted` those of them that the ledger acknowledged; `proved` the index and the commitment of
-    those whose receipt was verified.
+    those whose receipt was verified; `torn` the numbers of lines that a crash cut off.
     """
 
     sent: dict[str, int] = field(default_factory=dict)
     accepted: set[str] = field(default_factory=set)
     proved: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    torn: list[int] = field(default_factory=list)
 
 
 class Journal:
@@ -67,24 +69,33 @@ class Journal:
     def _append(self, line: dict[str, object]) -> None:
         descriptor = os.open(self._path, _OPEN, 0o600)
         try:
-            os.write(descriptor, json.dumps(line).encode() + b"\n")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # closing gives it back
+            raw = json.dumps(line).encode() + b"\n"
+            end = os.fstat(descriptor).st_size
+            if end and os.pread(descriptor, 1, end - 1) != b"\n":  # a crash cut the last line off
+                raw = b"\n" + raw
+            while raw:
+                raw = raw[os.write(descriptor, raw) :]
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
 
 
 def read_journal(text: str) -> Statements:
-    """Read a journal; a last line that was cut off by a crash is passed over.
+    """Read a journal; a line that was cut off by a crash is passed over and named in `torn`.
 
     *Raises*: InvalidInput where another line isn't one of a journal's.
     """
     found = Statements()
-    lines = text.split("\n")
-    for line in lines[:-1]:
+    for number, line in enumerate(text.removesuffix("\n").split("\n") if text else (), 1):
         try:
             _read_line(json.loads(line), found)
+        except json.JSONDecodeError as error:
+            if not line.startswith("{"):
+                raise InvalidInput(f"Line {number} of the journal isn't one.") from error
+            found.torn.append(number)
         except (ValueError, KeyError, TypeError) as error:
-            raise InvalidInput("A line of the journal isn't one.") from error
+            raise InvalidInput(f"Line {number} of the journal isn't one.") from error
     return found
 
 

@@ -8,12 +8,13 @@ entries that bear another's tag.
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import json
 from base64 import b64encode
 from binascii import a2b_base64
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ledger.errors import InvalidEntry, InvalidInput, InvalidNote, InvalidProof
 from ledger.log.checkpoint import open_checkpoint
@@ -47,11 +48,26 @@ class Alarm:
 
 
 @dataclass(frozen=True, slots=True)
-class MonitorState:
-    """How far a log was followed.
+class Progress:
+    """How far entries were read, and whose were told.
 
-    *Shape*: `note` is the checkpoint of this size; `own` has the commitments of the entries that
-    bear our tag, by index.
+    *Shape*: `note` is the checkpoint up to which they are read; `own` has the commitments of the
+    entries that bear our tag, by index; `tag_key_hash` names the key that told them, if any did.
+    """
+
+    size: int = 0
+    frontier: bytes = b""
+    note: str = ""
+    own: Mapping[int, bytes] = field(default_factory=dict)
+    tag_key_hash: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorState:
+    """How far a log was followed: to a size whose root its checkpoint signed.
+
+    *Shape*: as in `Progress`; `reading` has what was read towards a newer checkpoint, or again for
+    another tag key, and isn't proved yet.
     """
 
     origin: str
@@ -59,6 +75,8 @@ class MonitorState:
     frontier: bytes = b""
     note: str = ""
     own: Mapping[int, bytes] = field(default_factory=dict)
+    tag_key_hash: bytes = b""
+    reading: Progress | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,35 +99,71 @@ class Watch:
 
 def render_state(state: MonitorState) -> str:
     """Render a state as JSON."""
-    own = {str(index): b64encode(one).decode() for index, one in sorted(state.own.items())}
-    frontier = b64encode(state.frontier).decode()
-    told = {"origin": state.origin, "size": state.size, "frontier": frontier}
-    return json.dumps({**told, "note": state.note, "own": own}, indent=1) + "\n"
+    told: dict[str, object] = {"origin": state.origin, **_render(state)}
+    if state.reading is not None:
+        told["reading"] = _render(state.reading)
+    return json.dumps(told, indent=1) + "\n"
+
+
+def _render(told: MonitorState | Progress) -> dict[str, object]:
+    # An entry of a tile that was interrupted is read again with the rest of it.
+    own = {index: one for index, one in sorted(told.own.items()) if index < told.size}
+    return {
+        "size": told.size,
+        "frontier": b64encode(told.frontier).decode(),
+        "note": told.note,
+        "own": {str(index): b64encode(one).decode() for index, one in own.items()},
+        "tag_key_hash": told.tag_key_hash.hex(),
+    }
 
 
 def parse_state(text: str, vkey: str) -> MonitorState:
     """Parse a state. *Raises*: InvalidInput where it isn't one of this log."""
     try:
         told = json.loads(text)
-        own = {int(index): a2b_base64(one, strict_mode=True) for index, one in told["own"].items()}
-        frontier = a2b_base64(told["frontier"], strict_mode=True)
-        state = MonitorState(told["origin"], int(told["size"]), frontier, str(told["note"]), own)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        proved = _parse(told)
+        reading = _parse(told["reading"]) if "reading" in told else None
+        state = MonitorState(
+            told["origin"],
+            proved.size,
+            proved.frontier,
+            proved.note,
+            proved.own,
+            proved.tag_key_hash,
+            reading,
+        )
+        if reading is not None:
+            open_checkpoint(reading.note, (parse_vkey(vkey),))
+    except (ValueError, KeyError, TypeError, AttributeError, InvalidNote) as error:
         raise InvalidInput("The state isn't one of a monitor's.") from error
-    if len(state.frontier) != HASH_BYTES * state.size.bit_count():
-        raise InvalidInput("The state isn't one of a monitor's.")
     if state.origin != parse_vkey(vkey).name:
         raise InvalidInput("The state is of another log.")
     return state
 
 
+def _parse(told: Mapping[str, Any]) -> Progress:
+    size, frontier = int(told["size"]), a2b_base64(told["frontier"], strict_mode=True)
+    if len(frontier) != HASH_BYTES * size.bit_count():
+        raise ValueError(size)
+    own = {int(index): a2b_base64(one, strict_mode=True) for index, one in told["own"].items()}
+    # A state of an earlier release names no key: its entries are told again.
+    key_hash = bytes.fromhex(told.get("tag_key_hash", ""))
+    return Progress(size, frontier, str(told["note"]), own, key_hash)
+
+
 def follow_log(
-    fetch: Callable[[str], bytes | None], watch: Watch, state: MonitorState, *, now: datetime
+    fetch: Callable[[str], bytes | None],
+    watch: Watch,
+    state: MonitorState,
+    *,
+    now: datetime,
+    keep: Callable[[MonitorState], None] = lambda _: None,
 ) -> tuple[MonitorState, list[Alarm]]:
     """Follow a log from a state to its newest checkpoint; give the new state, and all alarms.
 
-    *Shape*: `fetch` gives what stands at a path, or None. Where the log itself gives alarm the
-    state stays, so that the alarm is given again.
+    *Shape*: `fetch` gives what stands at a path, or None; what it raises is passed on. `keep` is
+    given each state on the way from which another run can go on. Where the log itself gives alarm
+    the state stays, so that the alarm is given again.
     """
     raw = fetch(CHECKPOINT_PATH)
     if raw is None:
@@ -120,20 +174,83 @@ def follow_log(
     except InvalidNote as error:
         return state, [Alarm("checkpoint-invalid", error.detail, (note,))]
     alarms = _judge_age(quorum_at, now, watch.age_max, note)
-    if checkpoint.size < state.size:
-        detail = f"It shows {checkpoint.size} entries after {state.size}."
-        return state, [*alarms, Alarm("log-shrank", detail, (state.note, note))]
-    try:
-        reached = _extend(fetch, state, checkpoint.size, watch.member)
-    except (InvalidEntry, InvalidProof) as error:
-        return state, [*alarms, Alarm("entries-invalid", error.detail, (note,))]
-    if frontier_root(reached.size, reached.frontier) != checkpoint.root_hash:
-        detail = f"Its {checkpoint.size} entries don't continue the {state.size} seen before."
-        return state, [*alarms, Alarm("log-forked", detail, (state.note, note))]
-    reached = replace(reached, note=note)
+    seen = _list_seen(state, watch.vkey)
+    highest = max(seen, key=lambda one: one.size)
+    if checkpoint.size < highest.size:
+        detail = f"It shows {checkpoint.size} entries after {highest.size}."
+        return state, [*alarms, Alarm("log-shrank", detail, (highest.note, note))]
+    reading = replace(_begin(state, watch.member), note=note)
+    for one in sorted([*seen, _Seen(checkpoint.size, checkpoint.root_hash, note)], key=_size_of):
+        try:
+            for read in _extend(fetch, reading, one.size, checkpoint.size, watch.member):
+                reading = read
+                keep(replace(state, reading=read))
+        except (InvalidEntry, InvalidProof) as error:
+            return state, [*alarms, Alarm("entries-invalid", error.detail, (note,))]
+        if one.size == reading.size and (
+            frontier_root(reading.size, reading.frontier) != one.root_hash
+        ):
+            earlier = one if one in seen else highest
+            detail = f"Its {checkpoint.size} entries don't continue the {earlier.size} seen before."
+            alarms.append(Alarm("log-forked", detail, (earlier.note, note)))
+            return replace(state, reading=None), alarms
+    reached = MonitorState(
+        state.origin, reading.size, reading.frontier, note, reading.own, reading.tag_key_hash
+    )
     if watch.member is not None:
         alarms += _judge_own(reached, watch.member.statements, now, watch.age_max)
     return reached, alarms
+
+
+def judge_withheld(state: MonitorState, vkey: str, after: timedelta) -> Alarm:
+    """Tell that a log wasn't followed to its checkpoint in the time that a run has."""
+    said = f"It wasn't read within {int(after.total_seconds())} seconds"
+    if state.reading is None:
+        return Alarm("log-withheld", f"{said}.")
+    size = max(one.size for one in _list_seen(state, vkey))
+    detail = f"{said}: {state.reading.size} of {size} entries; another run goes on from there."
+    return Alarm("log-withheld", detail, (state.reading.note,))
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A root that was signed for a size, and the note that shows it."""
+
+    size: int
+    root_hash: bytes
+    note: str
+
+
+def _size_of(seen: _Seen) -> int:
+    return seen.size
+
+
+def _list_seen(state: MonitorState, vkey: str) -> list[_Seen]:
+    """List what was signed before: where the log was followed to, and where it was on the way."""
+    seen = [_Seen(state.size, frontier_root(state.size, state.frontier), state.note)]
+    if state.reading is not None:
+        noted = open_checkpoint(state.reading.note, (parse_vkey(vkey),))
+        seen.append(_Seen(noted.size, noted.root_hash, state.reading.note))
+    return seen
+
+
+def _hash_tag_key(member: Membership | None) -> bytes:
+    """Name a tag key in a state, which thereby can't tell anybody's entries."""
+    if member is None:
+        return b""
+    return hashlib.sha256(b"bcl/monitor/tag-key/v1\x00" + member.tag_key).digest()
+
+
+def _begin(state: MonitorState, member: Membership | None) -> Progress:
+    """Give where to read on: from the first entry where this tag key didn't see all until there."""
+    key_hash = _hash_tag_key(member)
+    if state.reading is not None and state.reading.tag_key_hash == key_hash:
+        return state.reading
+    if state.tag_key_hash == key_hash:
+        return Progress(state.size, state.frontier, state.note, state.own, key_hash)
+    if member is None:
+        return Progress(state.size, state.frontier, state.note)
+    return Progress(tag_key_hash=key_hash)
 
 
 def _open(note: str, watch: Watch) -> tuple[Checkpoint, int | None]:
@@ -160,15 +277,20 @@ def _judge_age(quorum_at: int | None, now: datetime, age_max: timedelta, note: s
 
 def _extend(
     fetch: Callable[[str], bytes | None],
-    state: MonitorState,
+    reading: Progress,
+    until: int,
     size: int,
     member: Membership | None,
-) -> MonitorState:
-    """Read the entries from a state to a size. *Raises*: InvalidEntry, InvalidProof."""
-    own = dict(state.own)
-    frontier, reached = state.frontier, state.size
-    while reached < size:
-        entries = list(_read_tile(fetch, reached // WIDTH, size))[reached % WIDTH :]
+) -> Iterator[Progress]:
+    """Read the entries until there, by the tiles of a size. *Raises*: InvalidEntry, InvalidProof.
+
+    *Shape*: a progress for each tile; they share one `own`.
+    """
+    own = dict(reading.own)
+    frontier, reached = reading.frontier, reading.size
+    while reached < until:
+        first = reached // WIDTH * WIDTH
+        entries = list(_read_tile(fetch, reached // WIDTH, size))[reached - first : until - first]
         frontier = extend_frontier(reached, frontier, [leaf_hash(one) for one in entries])
         for index, entry in enumerate(entries, reached):
             leaf = parse_leaf(entry)
@@ -177,7 +299,7 @@ def _extend(
             ):
                 own[index] = leaf.commitment
         reached += len(entries)
-    return replace(state, size=reached, frontier=frontier, own=own)
+        yield replace(reading, size=reached, frontier=frontier, own=own)
 
 
 def _read_tile(fetch: Callable[[str], bytes | None], number: int, size: int) -> Iterator[bytes]:
