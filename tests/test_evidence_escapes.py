@@ -13,7 +13,6 @@ import shlex
 import subprocess
 import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,6 +23,7 @@ from ledger_client.evidence.inspection import LIMITS, run_child
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 SHUT_IN = "from ledger_client.evidence.confinement import shut_in\nprint(shut_in([0]))\n"
 
