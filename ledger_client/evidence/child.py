@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ledger_client.errors import Uninspectable
-from ledger_client.evidence.confinement import limit, shut_off
+from ledger_client.evidence.confinement import limit, shut_in, shut_off
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +25,7 @@ def main(arguments: Sequence[str]) -> None:
     seconds, memory_bytes, answer_bytes, *files = map(int, arguments[1:])
     try:
         limit(seconds, memory_bytes, answer_bytes)
+        shut_in(files)
         shut_off()
         answer = _do(task, [f"/dev/fd/{number}" for number in files])
     except Uninspectable as error:

@@ -1,37 +1,41 @@
-"""How a process gives up what reading a stranger's file doesn't need: memory, time, the network.
+"""How a process gives up what reading a stranger's file doesn't need, in memory, time and calls.
 
-Linux alone offers it all without being root: resource limits, and a seccomp filter (prctl(2),
-seccomp(2)) after which no socket can be made and no program started, by whatever library. It knows
-nothing of files. What it gave up, the process can't take back.
+Linux alone offers it all without being root: resource limits; a seccomp filter (prctl(2),
+seccomp(2)) after which no socket is made, no program or process started, nothing opened for writing
+and no other process touched, by whatever library; and, where the kernel has it, Landlock
+(landlock(7)), after which only named places can be read. What it gave up, it can't take back.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 import resource
 import struct
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ledger_client.errors import Uninspectable
+from ledger_client.evidence.calls import MACHINES, write_filter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _NO_NEW_PRIVILEGES, _SET_SECCOMP, _FILTER = 38, 22, 2
-_LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
-_NUMBER, _ARCHITECTURE = 0, 4  # where in struct seccomp_data
-_ALLOW, _DENY, _KILL = 0x7FFF0000, 0x00050001, 0x80000000  # deny is errno EPERM
-_OTHER_ABI = 0x40000000  # x32, where each call has a second number
-# By machine: its audit number, and the calls socket, socketpair, bind, listen, connect, sendto,
-# sendmsg, sendmmsg, execve, execveat, ptrace, kill, process_vm_writev, io_uring_setup and _enter.
-_MACHINES = {
-    "x86_64": (
-        0xC000003E,
-        (41, 53, 49, 50, 42, 44, 46, 307, 59, 322, 101, 62, 311, 425, 426),
-    ),
-    "aarch64": (
-        0xC00000B7,
-        (198, 199, 200, 201, 203, 206, 211, 269, 221, 281, 117, 129, 271, 425, 426),
-    ),
-}
+# Landlock's calls have one number on all machines; its rights came with versions of its interface.
+_CREATE_RULES, _ADD_RULE, _RESTRICT, _VERSION, _BENEATH = 444, 445, 446, 1, 1
+_RIGHTS = {1: 0x1FFF, 2: 0x3FFF, 3: 0x7FFF, 5: 0xFFFF}
+_PORTS, _PORTS_SINCE = 0b11, 4  # bind, connect
+_SCOPES, _SCOPES_SINCE = 0b11, 6  # abstract sockets and signals to whom this is not
+_READ_FILE, _READ_FOLDER = 1 << 2, 1 << 3
+# What the interpreter and the libraries read besides sys.path, as it is on most distributions.
+_READ = (
+    *("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache"),
+    *("/etc/localtime", "/etc/ssl/openssl.cnf", "/etc/pki/tls/openssl.cnf"),
+    *("/proc/self", "/proc/cpuinfo", "/sys/devices/system/cpu", "/dev/null", "/dev/urandom"),
+)
 
 
 class _Program(ctypes.Structure):
@@ -47,11 +51,10 @@ def limit(seconds: int, memory_bytes: int, written_bytes: int) -> None:
 
 
 def shut_off() -> None:
-    """Give up the network and the start of programs. *Raises*: Uninspectable."""
-    machine = platform.machine()
-    if sys.platform != "linux" or machine not in _MACHINES:
+    """Give up all but reading: network, programs, processes, changes. *Raises*: Uninspectable."""
+    if not _is_linux():
         raise _refuse()
-    program = _write_filter(*_MACHINES[machine])
+    program = write_filter(platform.machine())
     held = ctypes.create_string_buffer(program, len(program))
     told = _Program(len(program) // 8, ctypes.cast(held, ctypes.c_void_p))
     prctl = ctypes.CDLL(None).prctl
@@ -61,19 +64,36 @@ def shut_off() -> None:
         raise _refuse()
 
 
-def _write_filter(architecture: int, calls: tuple[int, ...]) -> bytes:
-    """Give the filter's instructions: jumps count what is skipped if true, if false."""
-    count = len(calls)
-    head = [
-        (_LOAD, 0, 0, _ARCHITECTURE),
-        (_EQUAL, 1, 0, architecture),
-        (_RETURN, 0, 0, _KILL),
-        (_LOAD, 0, 0, _NUMBER),
-        (_AT_LEAST, count + 1, 0, _OTHER_ABI),
-    ]
-    denied = [(_EQUAL, count - place, 0, call) for place, call in enumerate(calls)]
-    tail = [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _DENY)]
-    return b"".join(struct.pack("HBBI", *one) for one in (*head, *denied, *tail))
+def shut_in(files: Iterable[int]) -> bool:
+    """Give up reading but beneath the interpreter, its libraries and these open files.
+
+    It tells whether the kernel offers that. *Raises*: Uninspectable.
+    """
+    system = ctypes.CDLL(None).syscall
+    version = system(_CREATE_RULES, None, ctypes.c_size_t(0), _VERSION) if _is_linux() else -1
+    if version < 1:
+        return False
+    held = max(right for since, right in _RIGHTS.items() if since <= version)
+    told = struct.pack("Q", held)
+    told += struct.pack("Q", _PORTS) if version >= _PORTS_SINCE else b""
+    told += struct.pack("Q", _SCOPES) if version >= _SCOPES_SINCE else b""
+    rules = system(_CREATE_RULES, told, ctypes.c_size_t(len(told)), 0)
+    for number in files:
+        system(_ADD_RULE, rules, _BENEATH, struct.pack("=Qi", _READ_FILE, number), 0)
+    for path in {*_READ, *sys.path, sys.prefix, sys.base_prefix}:
+        if Path(path).is_absolute() and Path(path).exists():
+            number = os.open(path, os.O_PATH)
+            right = _READ_FILE | _READ_FOLDER if Path(path).is_dir() else _READ_FILE
+            system(_ADD_RULE, rules, _BENEATH, struct.pack("=Qi", right, number), 0)
+            os.close(number)
+    if ctypes.CDLL(None).prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0) or system(_RESTRICT, rules, 0):
+        raise _refuse()
+    os.close(rules)
+    return True
+
+
+def _is_linux() -> bool:
+    return sys.platform == "linux" and platform.machine() in MACHINES
 
 
 def _refuse() -> Uninspectable:

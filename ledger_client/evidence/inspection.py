@@ -8,10 +8,12 @@ nothing of the extra, and says plainly when it is missing.
 from __future__ import annotations
 
 import math
+import os
 import signal
 import stat
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -171,7 +173,8 @@ def run_child(
         except subprocess.TimeoutExpired:
             status = -signal.SIGXCPU
         finally:
-            child.kill()
+            with suppress(ProcessLookupError):  # nobody is left, which is how it should be
+                os.killpg(child.pid, signal.SIGKILL)
             child.wait()
         if status == -signal.SIGXCPU:
             raise Uninspectable(
