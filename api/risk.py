@@ -21,6 +21,7 @@ from api.rendering import JSON, render_text, render_text_of
 from ledger.assessing import Asking, Subject, assess_batch, assess_risk, count_portfolio
 from ledger.errors import (
     IdempotencyKeyReused,
+    InputsErased,
     InvalidIdentifier,
     InvalidIssuer,
     NotOffered,
@@ -202,7 +203,14 @@ ASSESSED = Reply(
         example=QUESTION,
     ),
     replies=(ASSESSED,),
-    errors=(InvalidIdentifier, InvalidIssuer, OrderConflict, IdempotencyKeyReused, NotOffered),
+    errors=(
+        InvalidIdentifier,
+        InvalidIssuer,
+        OrderConflict,
+        IdempotencyKeyReused,
+        InputsErased,
+        NotOffered,
+    ),
     creates=True,
 )
 def create_risk_assessment(ledger: Ledger, call: Call[RiskAssessmentRequest]) -> Answer:
@@ -224,7 +232,7 @@ def create_risk_assessment(ledger: Ledger, call: Call[RiskAssessmentRequest]) ->
     body=json_body(BatchRequest, example={"questions": [QUESTION]}),
     body_max_bytes=BATCH_BYTES_MAX,
     replies=(Reply(200, "The answers.", model=BatchAnswer),),
-    errors=(InvalidIdentifier, InvalidIssuer, IdempotencyKeyReused, NotOffered),
+    errors=(InvalidIdentifier, InvalidIssuer, IdempotencyKeyReused, InputsErased, NotOffered),
     creates=True,
 )
 def create_risk_assessments(ledger: Ledger, call: Call[BatchRequest]) -> Answer:
@@ -268,7 +276,7 @@ def create_risk_assessments(ledger: Ledger, call: Call[BatchRequest]) -> Answer:
     ),
     body_max_bytes=BATCH_BYTES_MAX,
     replies=(Reply(200, "The counts.", model=PortfolioAnswer),),
-    errors=(InvalidIdentifier, InvalidIssuer, IdempotencyKeyReused, NotOffered),
+    errors=(InvalidIdentifier, InvalidIssuer, IdempotencyKeyReused, InputsErased, NotOffered),
     creates=True,
 )
 def create_portfolio_statistics(ledger: Ledger, call: Call[PortfolioRequest]) -> Answer:

@@ -13,18 +13,14 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from ledger.errors import (
-    IdempotencyKeyReused,
-    InvalidIssuer,
-    NotOffered,
-    OrderConflict,
-)
+from ledger.errors import IdempotencyKeyReused, InvalidIssuer, NotOffered, OrderConflict
 from ledger.graph.link import Presented, bind_claims
 from ledger.graph.neighbourhood import build_neighbourhood
 from ledger.graph.posting import day_number
 from ledger.identity.identifier import account_key, check_epoch, lookup_key
 from ledger.identity.platform import require_scope
 from ledger.ledger import learn_policies, mint_id
+from ledger.reproducing import check_inputs
 from ledger.risk.advice import advise
 from ledger.risk.answer import answer_question
 from ledger.risk.order import check_order
@@ -92,7 +88,8 @@ def assess_risk(
 
     *Raises*: NotOffered where the jurisdiction lets the ledger answer no score, InvalidIssuer
     for another platform's account, OrderConflict where the order commitment is bound to another
-    account or identifier set, IdempotencyKeyReused, InvalidIdentifier.
+    account or identifier set, IdempotencyKeyReused, InvalidIdentifier; for a repeat InputsErased,
+    where what it rested on was erased and the answer isn't valid any more.
     """
     _check_asker(ledger, caller, (request,))
     platform = caller.platform
@@ -100,7 +97,7 @@ def assess_risk(
     with begin_write(ledger.database, autocommit=True) as connection:
         if request.idempotency_key is not None:
             asking = Asking(request.idempotency_key, request.digest)
-            repeated = _find_repeated(connection, platform.id, asking)
+            repeated = _find_repeated(ledger, connection, platform.id, asking, assessed_at)
             if repeated is not None:
                 return GivenAnswer(repeated.id, repeated.answer)
         evidence = assessments.read_evidence(connection, asked.keys)
@@ -134,7 +131,7 @@ def assess_batch(
     platform = caller.platform
     questions = [_bind(ledger, request) for request in requests]
     with begin_read(ledger.database, snapshot=True) as connection:
-        repeated = _find_batch(connection, platform.id, asking)
+        repeated = _find_batch(ledger, connection, platform.id, asking, assessed_at)
         if repeated is not None:
             return repeated
         shelf = assessments.read_shelf(connection, [one.keys for one in questions])
@@ -145,7 +142,7 @@ def assess_batch(
     ]
     with begin_write(ledger.database) as connection:
         bound = assessments.lock_orders(connection, platform.id, new)
-        repeated = _find_batch(connection, platform.id, asking)  # that was answered meanwhile
+        repeated = _find_batch(ledger, connection, platform.id, asking, assessed_at)  # meanwhile
         if repeated is not None:
             return repeated
         told: list[GivenAnswer | OrderConflict] = []
@@ -196,13 +193,13 @@ def _record_batch(
 
 
 def _find_batch(
-    connection: Connection, platform: int, asking: Asking
+    ledger: Ledger, connection: Connection, platform: int, asking: Asking, at: datetime
 ) -> list[GivenAnswer | OrderConflict] | None:
     """Find the answers that a batch got under its Idempotency-Key, exactly.
 
-    *Raises*: IdempotencyKeyReused.
+    *Raises*: as `_find_repeated`.
     """
-    known = _find_repeated(connection, platform, asking)
+    known = _find_repeated(ledger, connection, platform, asking, at)
     if known is None:
         return None
     places = json.loads(known.answer)
@@ -215,14 +212,16 @@ def _find_batch(
 
 
 def _find_repeated(
-    connection: Connection, platform: int, asking: Asking
+    ledger: Ledger, connection: Connection, platform: int, asking: Asking, at: datetime
 ) -> StoredAssessment | None:
-    """Find the record of the same body under the same key. *Raises*: IdempotencyKeyReused."""
+    """Find the record of the same body under the same key. *Raises*: as `assess_risk`."""
     if asking.idempotency_key is None:
         return None
     known = assessments.find_repeated_assessment(connection, platform, asking.idempotency_key)
     if known is not None and not hmac.compare_digest(known.request_hash, asking.digest):
         raise IdempotencyKeyReused("The Idempotency-Key was used for another request.")
+    if known is not None and at >= known.assessed_at + VALID_FOR:
+        check_inputs(ledger, connection, known)
     return known
 
 
@@ -244,9 +243,9 @@ def count_portfolio(
     keys = [one.keys for one in questions]
     check_portfolio(keys)
     levels = dict.fromkeys(("LOW", "MEDIUM", "HIGH"), 0)
-    group = caller.platform.group
+    asker, group = caller.platform.id, caller.platform.group
     with begin_read(ledger.database, snapshot=True) as connection:
-        repeated = _find_repeated(connection, caller.platform.id, asking)
+        repeated = _find_repeated(ledger, connection, asker, asking, assessed_at)
         if repeated is not None:
             return GivenAnswer(repeated.id, repeated.answer)
         shelf = assessments.read_shelf(connection, keys)
@@ -258,7 +257,7 @@ def count_portfolio(
         surroundings = build_neighbourhood(one.account, group, one.presented, found, policy.kinds)
         levels[score_on_day(surroundings, policy, day).level] += 1
     with begin_write(ledger.database) as connection:
-        repeated = _find_repeated(connection, caller.platform.id, asking)  # counted meanwhile
+        repeated = _find_repeated(ledger, connection, asker, asking, assessed_at)  # meanwhile
         if repeated is not None:
             return GivenAnswer(repeated.id, repeated.answer)
         counted = {
