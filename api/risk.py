@@ -216,7 +216,9 @@ ASSESSED = Reply(
 def create_risk_assessment(ledger: Ledger, call: Call[RiskAssessmentRequest]) -> Answer:
     """Ask how risky a refund-only claim, or an order, of one of your buyers is.
 
-    The answer is recorded before it is given. It is advice: the platform decides.
+    The answer is recorded before it is given. It is advice: the platform decides. A repeat under
+    the same Idempotency-Key gets the same answer; once that isn't valid any more, 410 where what it
+    rested on was erased.
     """
     request = read_question(call.body, call.digest, call.idempotency_key)
     answer = assess_risk(ledger, call.caller, request, call.now)
@@ -240,7 +242,8 @@ def create_risk_assessments(ledger: Ledger, call: Call[BatchRequest]) -> Answer:
 
     One read, one record, one policy, one size of the log. A question whose order was asked about
     with another account or identifier set is refused in its place; all others are answered. A
-    repeat under the same Idempotency-Key gets the same answers and refusals.
+    repeat under the same Idempotency-Key gets the same answers and refusals; after ten minutes, 410
+    where any report in the log was erased since.
     """
     requests = [
         read_question(asked, call.digest, None, f"/questions/{place}")
@@ -283,7 +286,8 @@ def create_portfolio_statistics(ledger: Ledger, call: Call[PortfolioRequest]) ->
     """Count about how many of 1,000 of your accounts or more are at which level.
 
     No order is needed, and nothing is said of any one account: counts are in tens and off by up
-    to ten. Who asked is recorded. The example is shortened to one account; 1,000 are needed.
+    to ten. Who asked is recorded. A repeat is answered as a batch's is. The example is
+    shortened to one account; 1,000 are needed.
     """
     if len(call.body.subjects) < PORTFOLIO_MIN:
         raise violation("/subjects", "too-few", f"At least {PORTFOLIO_MIN:,} subjects are needed.")
