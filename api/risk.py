@@ -22,6 +22,7 @@ from api.rendering import JSON, render_text, render_text_of
 from ledger.assessing import Subject, assess_batch, assess_risk, count_portfolio
 from ledger.errors import (
     IdempotencyKeyReused,
+    InputsErased,
     InvalidIdentifier,
     InvalidIssuer,
     NotOffered,
@@ -206,13 +207,22 @@ ASSESSED = Reply(
         example=QUESTION,
     ),
     replies=(ASSESSED,),
-    errors=(InvalidIdentifier, InvalidIssuer, OrderConflict, IdempotencyKeyReused, NotOffered),
+    errors=(
+        InvalidIdentifier,
+        InvalidIssuer,
+        OrderConflict,
+        IdempotencyKeyReused,
+        InputsErased,
+        NotOffered,
+    ),
     creates=True,
 )
 def create_risk_assessment(ledger: Ledger, call: Call[RiskAssessmentRequest]) -> Answer:
     """Ask how risky a refund-only claim, or an order, of one of your buyers is.
 
-    The answer is recorded before it is given. It is advice: the platform decides.
+    The answer is recorded before it is given. It is advice: the platform decides. A repeat under
+    the same Idempotency-Key gets the same answer; once that isn't valid any more, 410 where what it
+    rested on was erased.
     """
     request = read_question(call.body, call.digest, call.idempotency_key)
     answer = assess_risk(ledger, call.caller, request, call.now)
@@ -228,7 +238,7 @@ def create_risk_assessment(ledger: Ledger, call: Call[RiskAssessmentRequest]) ->
     body=json_body(BatchRequest, example={"questions": [QUESTION]}),
     body_max_bytes=BATCH_BYTES_MAX,
     replies=(Reply(200, "The answers.", model=BatchAnswer),),
-    errors=(InvalidIdentifier, InvalidIssuer, IdempotencyKeyReused, NotOffered),
+    errors=(InvalidIdentifier, InvalidIssuer, IdempotencyKeyReused, InputsErased, NotOffered),
     creates=True,
 )
 def create_risk_assessments(ledger: Ledger, call: Call[BatchRequest]) -> Answer:
@@ -236,7 +246,8 @@ def create_risk_assessments(ledger: Ledger, call: Call[BatchRequest]) -> Answer:
 
     One read, one record, one policy, one size of the log. A question whose order was asked about
     with another account or identifier set is refused in its place; all others are answered. A
-    repeat under the same Idempotency-Key gets the same answers and refusals.
+    repeat under the same Idempotency-Key gets the same answers and refusals; after ten minutes, 410
+    where any report in the log was erased since.
     """
     requests = [
         read_question(asked, call.digest, None, f"/questions/{place}")
@@ -276,14 +287,15 @@ def create_risk_assessments(ledger: Ledger, call: Call[BatchRequest]) -> Answer:
     ),
     body_max_bytes=BATCH_BYTES_MAX,
     replies=(Reply(200, "The counts.", model=PortfolioAnswer),),
-    errors=(InvalidIdentifier, InvalidIssuer, IdempotencyKeyReused, NotOffered),
+    errors=(InvalidIdentifier, InvalidIssuer, IdempotencyKeyReused, InputsErased, NotOffered),
     creates=True,
 )
 def create_portfolio_statistics(ledger: Ledger, call: Call[PortfolioRequest]) -> Answer:
     """Count about how many of 1,000 of your accounts or more are at which level.
 
     No order is needed, and nothing is said of any one account: counts are in tens and off by up
-    to ten. Who asked is recorded. The example is shortened to one account; 1,000 are needed.
+    to ten. Who asked is recorded. A repeat is answered as a batch's is. The example is
+    shortened to one account; 1,000 are needed.
     """
     if len(call.body.subjects) < PORTFOLIO_MIN:
         raise violation("/subjects", "too-few", f"At least {PORTFOLIO_MIN:,} subjects are needed.")

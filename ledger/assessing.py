@@ -8,7 +8,6 @@ answered. If we die right before the commit, nobody has learned anything.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from ledger.errors import (
@@ -26,6 +25,7 @@ from ledger.recognising import render_seen
 from ledger.recording import (
     COMPACT,
     NO_KEY,
+    VALID_FOR,
     Asking,
     draft_batch,
     find_batch,
@@ -54,7 +54,6 @@ if TYPE_CHECKING:
     from ledger.ledger import Ledger
     from ledger.risk.advice import Purpose
 
-VALID_FOR = timedelta(minutes=10)
 PORTFOLIO_STATISTICS = "portfolio_statistics"  # a purpose that is about no single buyer
 
 
@@ -88,7 +87,8 @@ def assess_risk(
 
     *Raises*: NotOffered where the jurisdiction lets the ledger answer no score, InvalidIssuer
     for another platform's account, OrderConflict where the order commitment is bound to another
-    account or identifier set, IdempotencyKeyReused, InvalidIdentifier.
+    account or identifier set, IdempotencyKeyReused, InvalidIdentifier; for a repeat InputsErased,
+    where what it rested on was erased and the answer isn't valid any more.
     """
     _check_asker(ledger, caller, (request,))
     platform = caller.platform
@@ -96,7 +96,7 @@ def assess_risk(
     with begin_write(ledger.database, autocommit=not request.evidence) as connection:
         if request.idempotency_key is not None:
             asking = Asking(request.idempotency_key, request.digest)
-            repeated = find_repeated(connection, platform.id, asking)
+            repeated = find_repeated(ledger, connection, platform.id, asking, assessed_at)
             if repeated is not None:
                 return GivenAnswer(repeated.id, repeated.answer)
         evidence = assessments.read_evidence(connection, asked.keys)
@@ -133,7 +133,7 @@ def assess_batch(
     platform = caller.platform
     questions = [_bind(ledger, request) for request in requests]
     with begin_read(ledger.database, snapshot=True) as connection:
-        repeated = find_batch(connection, platform.id, asking)
+        repeated = find_batch(ledger, connection, platform.id, asking, assessed_at)
         if repeated is not None:
             return repeated
         shelf = assessments.read_shelf(connection, [one.keys for one in questions])
@@ -144,7 +144,7 @@ def assess_batch(
     ]
     with begin_write(ledger.database) as connection:
         bound = assessments.lock_orders(connection, platform.id, new)
-        repeated = find_batch(connection, platform.id, asking)  # that was answered meanwhile
+        repeated = find_batch(ledger, connection, platform.id, asking, assessed_at)  # meanwhile
         if repeated is not None:
             return repeated
         told: list[GivenAnswer | OrderConflict] = []
@@ -188,9 +188,9 @@ def count_portfolio(
     keys = [one.keys for one in questions]
     check_portfolio(keys)
     levels = dict.fromkeys(("LOW", "MEDIUM", "HIGH"), 0)
-    group = caller.platform.group
+    asker, group = caller.platform.id, caller.platform.group
     with begin_read(ledger.database, snapshot=True) as connection:
-        repeated = find_repeated(connection, caller.platform.id, asking)
+        repeated = find_repeated(ledger, connection, asker, asking, assessed_at)
         if repeated is not None:
             return GivenAnswer(repeated.id, repeated.answer)
         shelf = assessments.read_shelf(connection, keys)
@@ -202,7 +202,7 @@ def count_portfolio(
         surroundings = build_neighbourhood(one.account, group, one.presented, found, policy.kinds)
         levels[score_on_day(surroundings, policy, day).level] += 1
     with begin_write(ledger.database) as connection:
-        repeated = find_repeated(connection, caller.platform.id, asking)  # counted meanwhile
+        repeated = find_repeated(ledger, connection, asker, asking, assessed_at)  # meanwhile
         if repeated is not None:
             return GivenAnswer(repeated.id, repeated.answer)
         counted = {

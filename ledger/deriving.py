@@ -6,6 +6,7 @@ sequencer applies what it says, and an audit applies the same again.
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, TypeAlias
@@ -53,6 +54,12 @@ DECISION_REASONS = {
         EntryReason.ORDERED,
     ),
 }
+
+
+def fold_name(person: object) -> str:
+    """Give a person's name as it is compared: without case, width, and spaces to spare."""
+    folded = unicodedata.normalize("NFKC", str(person)).casefold()
+    return " ".join(unicodedata.normalize("NFKC", folded).split())
 
 
 class Relief(IntEnum):

@@ -13,7 +13,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ledger.deriving import DECISION_REASONS, decision_reason, open_event, reason_name
+from ledger.deriving import DECISION_REASONS, decision_reason, fold_name, open_event, reason_name
 from ledger.errors import Conflict, IncidentClosed, InvalidInput, UnknownIncident
 from ledger.identity.token import payload_of
 from ledger.incident.lifecycle import next_state
@@ -128,7 +128,7 @@ def _confirm(
     said = parse_ledger_statement(payload_of(token)).members
     if "confirms" in said or said.get("reason") != decision.reason:
         raise Conflict("The statement to be confirmed says something else.")
-    if said.get("person") == members["person"]:
+    if fold_name(said.get("person")) == fold_name(members["person"]):
         raise Conflict("A decision is confirmed by another person.")
     return hashlib.sha256(token).hexdigest()
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from ledger.deriving import open_event
+from ledger.deriving import fold_name, open_event
 from ledger.errors import LedgerCorrupt, LedgerError
 from ledger.identity.token import EVENT_AGE_MAX, check_age, payload_of, verify_event_token
 from ledger.incident.incident import IncidentReport
@@ -319,7 +319,8 @@ def _check_confirmed(
         token = open_event(ledger, one)
         if hashlib.sha256(token).hexdigest() == second.members["confirms"]:
             said = parse_ledger_statement(payload_of(token)).members
-            if said.get("person") != second.members.get("person") and "confirms" not in said:
+            persons = {fold_name(one.get("person")) for one in (said, second.members)}
+            if len(persons) > 1 and "confirms" not in said:
                 return
     raise LedgerCorrupt("The statement confirms no earlier one of another person.")
 

@@ -124,6 +124,9 @@ def judge_change(  # noqa: PLR0913 - what a change is held against
     if op is Op.RESTITUTED and Op.RESTITUTED in ops:
         raise EventRefused("The incident was made good already.")
     if isinstance(change, Correction):
+        # Else a correction would begin retention and decay anew.
+        if change.report.conduct_ended_at > max(history[0].received_at, report.conduct_ended_at):
+            raise EventRefused("The conduct ended after it was reported: retract, and report that.")
         judge_new_report(ledger, policy, change.report, platform, received_at)
         if activates_at(change.report, ledger.jurisdiction, received_at=received_at) is not None:
             raise EventRefused("The window to respond to the correction's notice is still open.")

@@ -8,19 +8,24 @@ from __future__ import annotations
 import hmac
 import json
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from ledger.errors import IdempotencyKeyReused, OrderConflict
 from ledger.ledger import mint_id
+from ledger.reproducing import check_inputs
 from ledger.risk.order import check_order
 from ledger.store import assessments
 from ledger.store.assessments import GivenAnswer, StoredAssessment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
+    from ledger.ledger import Ledger
     from ledger.store.engine import Connection
 
+VALID_FOR = timedelta(minutes=10)
 BATCH = "batch"  # a purpose that is about no single buyer
 COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -70,13 +75,13 @@ def draft_batch(
 
 
 def find_batch(
-    connection: Connection, platform: int, asking: Asking
+    ledger: Ledger, connection: Connection, platform: int, asking: Asking, at: datetime
 ) -> list[GivenAnswer | OrderConflict] | None:
     """Find the answers that a batch got under its Idempotency-Key, exactly.
 
-    *Raises*: IdempotencyKeyReused.
+    *Raises*: as `find_repeated`.
     """
-    known = find_repeated(connection, platform, asking)
+    known = find_repeated(ledger, connection, platform, asking, at)
     if known is None:
         return None
     places = json.loads(known.answer)
@@ -88,11 +93,19 @@ def find_batch(
     ]
 
 
-def find_repeated(connection: Connection, platform: int, asking: Asking) -> StoredAssessment | None:
-    """Find the record of the same body under the same key. *Raises*: IdempotencyKeyReused."""
+def find_repeated(
+    ledger: Ledger, connection: Connection, platform: int, asking: Asking, at: datetime
+) -> StoredAssessment | None:
+    """Find the record of the same body under the same key.
+
+    *Raises*: IdempotencyKeyReused; InputsErased once the answer isn't valid any more and what it
+    was derived from was erased.
+    """
     if asking.idempotency_key is None:
         return None
     known = assessments.find_repeated_assessment(connection, platform, asking.idempotency_key)
     if known is not None and not hmac.compare_digest(known.request_hash, asking.digest):
         raise IdempotencyKeyReused("The Idempotency-Key was used for another request.")
+    if known is not None and at >= known.assessed_at + VALID_FOR:
+        check_inputs(ledger, connection, known)
     return known

@@ -90,9 +90,13 @@ def recompute_answer(ledger: Ledger, connection: Connection, stored: StoredAsses
 def check_inputs(ledger: Ledger, connection: Connection, stored: StoredAssessment) -> None:
     """Check that nothing that a recorded answer was derived from was erased since.
 
+    A batch and a portfolio, which are about many, are taken to rest on all that there was.
     *Raises*: InputsErased.
     """
-    if erasures.select_gone(connection, stored.log_size):
+    gone = erasures.select_gone(connection, stored.log_size)
+    if gone and not stored.account:
+        raise InputsErased(_name_erased(gone))
+    if gone:
         recompute_answer(ledger, connection, stored)
 
 

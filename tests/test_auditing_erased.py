@@ -5,6 +5,7 @@ One ledger in which incidents ended in every way is damaged in every way, and ma
 
 from __future__ import annotations
 
+import hashlib
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,10 +21,11 @@ from simulator import Simulator, phone_and_device
 from sqlalchemy import delete, insert, select, update
 
 from ledger.auditing import audit_ledger
+from ledger.deriving import open_event
 from ledger.erasing import destroy_again
 from ledger.log.leaf import EntryReason, Op, encode_leaf, parse_leaf
 from ledger.log.merkle import leaf_hash
-from ledger.sequencing import draft_own_statement
+from ledger.sequencing import draft_own_statement, sequence_pending
 from ledger.store import entries, tables
 from ledger.store.engine import begin_read, begin_write
 
@@ -180,6 +182,36 @@ def test_erased_incident_that_stands_otherwise_is_named(history: History, state:
     where = tables.incident.c.reported_index == index
     harm = change(tables.incident.c.state, where, state)
     assert ("incident-differs", index) in named(find(history, harm))
+
+
+@pytest.mark.parametrize("person", ["Kim", " kIM", "\uff2bim"])
+def test_person_who_confirms_their_own_decision_is_named(history: History, person: str) -> None:
+    ledger = history.ledger
+    later = NOW + timedelta(hours=2)
+    sent = history.shops[0].report(f"z-{person}", phone_and_device("z1"), later)
+    settle(ledger, NOW)
+    members = {
+        "incident_iss": sent.report.issuer,
+        "incident_jti": sent.report.jti,
+        "reason": "ordered",
+        "person": "Kim",
+    }
+
+    def forge(connection: Connection) -> None:
+        said = dict(members)
+        for _ in range(2):
+            drafted = draft_own_statement(
+                ledger, "incident-erased", said, op=Op.ERASED, incident=sent.incident_id, at=NOW
+            )
+            entries.insert_event(connection, drafted)
+            first = hashlib.sha256(open_event(ledger, drafted)).hexdigest()
+            said |= {"person": person, "confirms": first}
+        sequence_pending(ledger, connection)
+
+    index = 1 + max(indexes_of(history, *Op))
+    found = named(find(history, forge))
+    assert ("statement-misfiled", index + 1) in found
+    assert ("statement-misfiled", index) not in found
 
 
 def test_second_person_who_confirms_nothing_is_named(history: History) -> None:

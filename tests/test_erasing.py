@@ -85,8 +85,9 @@ def test_outside_a_sandbox_two_persons_decide(
     first = decide(ledger, sent.incident_id, now)
     assert not first.is_final
     assert stored_of(ledger, sent).sealed is not None
-    with pytest.raises(Conflict):
-        decide(ledger, sent.incident_id, now, confirms=first.jti)  # the same person
+    for same in ("Kim", "kim", " KIM ", "\uff2bim", "\u212aim"):  # full width, the Kelvin sign
+        with pytest.raises(Conflict):
+            decide(ledger, sent.incident_id, now, person=same, confirms=first.jti)
     for wrong in ("evt_unknown", sent.report.jti):
         with pytest.raises(Conflict):
             decide(ledger, sent.incident_id, now, person="Lee", confirms=wrong)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from kept import BUYER, audit, hold, nothing_kept, read_log, report_of, see
 
 from ledger.activating import activate_due
+from ledger.errors import EventRefused
 from ledger.expiring import expire_due
 from ledger.log.leaf import EntryReason, Op
 from ledger.rights.notice import conduct_day, last_expired_day, retention_end
@@ -113,15 +114,35 @@ def test_held_record_expires_without_ever_counting(shop: Simulator, now: datetim
     assert audit(shop.ledger) == ()
 
 
-def test_correction_moves_the_end(shop: Simulator, now: datetime) -> None:
-    sent = shop.report("buyer", BUYER, now, conduct_ended_at=now - 400 * DAY)
+@pytest.mark.parametrize("moved", [-300, 300], ids=["earlier", "later"])
+def test_correction_brings_the_end_nearer_and_never_puts_it_off(
+    shop: Simulator, now: datetime, moved: int
+) -> None:
+    ended = now - 400 * DAY
+    sent = shop.report("buyer", BUYER, now, conduct_ended_at=ended)
     settle(shop.ledger, now)
-    later = now - DAY
-    shop.send(shop.correction(report_of(sent), now, conduct_ended_at=later), now)
+    other = ended + moved * DAY
+    shop.send(shop.correction(report_of(sent), now, conduct_ended_at=other), now)
     settle(shop.ledger, now)
-    assert expire_due(shop.ledger, end_of(shop, later) - TICK) == 0
-    assert expire_due(shop.ledger, end_of(shop, later)) == 1
+    end = end_of(shop, min(ended, other))
+    assert expire_due(shop.ledger, end - TICK) == 0
+    assert expire_due(shop.ledger, end) == 1
     assert see(shop, sent, now)[0] == "expired"
+    assert audit(shop.ledger) == ()
+
+
+def test_correction_tells_of_no_conduct_after_the_report(shop: Simulator, now: datetime) -> None:
+    sent = shop.report("buyer", BUYER, now)
+    settle(shop.ledger, now)
+    later = now + 1700 * DAY
+    before = shop.ask("asked", BUYER, later)["score"]
+    fresh = shop.incident("buyer", BUYER, later)
+    dates = ("conduct_ended_at", "confirmed_at", "notice", "proof", "series")
+    moved = {name: getattr(fresh, name) for name in dates}
+    with pytest.raises(EventRefused, match="after"), nothing_kept(shop.ledger):
+        shop.send(shop.correction(report_of(sent), later, **moved), later)
+    assert shop.ask("asked", BUYER, later)["score"] == before
+    assert expire_due(shop.ledger, now + 6 * 366 * DAY) == 1
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)

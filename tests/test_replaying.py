@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,11 @@ from sqlalchemy import update
 from worlds import World
 
 from ledger.answering import find_assessment, show_merchant
-from ledger.assessing import assess_risk
+from ledger.assessing import assess_batch, assess_risk
 from ledger.errors import InputsErased, UnknownAssessment
 from ledger.identity.identifier import Kind
 from ledger.incident.taxonomy import Conduct
+from ledger.recording import VALID_FOR, Asking
 from ledger.replaying import replay_assessment
 from ledger.store.engine import begin_write
 from ledger.store.tables import assessment
@@ -114,6 +116,34 @@ def test_answer_that_rested_on_what_was_erased_is_shown_to_nobody_again(
     assert replay_assessment(ledger, caller, other.id).differing == ()
     after = assess_risk(ledger, caller, b.request("asked", BUYER), now)
     assert find_assessment(ledger, caller, after.id).text == after.text
+
+
+def test_idempotency_key_shows_nothing_that_rested_on_what_was_erased(
+    ledger: Ledger, simulator: Callable[..., Simulator], now: datetime
+) -> None:
+    a, b = simulator("shop-a"), simulator("shop-b")
+    sent = a.report("one", BUYER, now)
+    settle(ledger, now)
+    caller = b.caller(now)
+    relied = replace(b.request("asked", BUYER), idempotency_key="relied")
+    other = replace(b.request("else", ()), idempotency_key="other")
+    given = [assess_risk(ledger, caller, one, now) for one in (relied, other)]
+    many = [b.request("asked", BUYER), b.request("else", ())]
+    asking = Asking("batch", b"one body")
+    batch = assess_batch(ledger, caller, many, now, asking)
+    late = now + timedelta(days=300)
+    assert assess_risk(ledger, caller, relied, late) == given[0]
+    assert assess_batch(ledger, caller, many, late, asking) == batch
+    decide(ledger, sent.incident_id, now)
+    soon = now + VALID_FOR - timedelta(microseconds=1)  # an answer that was lost on its way
+    assert assess_risk(ledger, caller, relied, soon) == given[0]
+    assert assess_batch(ledger, caller, many, soon, asking) == batch
+    for at in (now + VALID_FOR, late):
+        with pytest.raises(InputsErased):
+            assess_risk(ledger, caller, relied, at)
+        with pytest.raises(InputsErased):
+            assess_batch(ledger, caller, many, at, asking)
+        assert assess_risk(ledger, caller, other, at) == given[1]
 
 
 def test_later_recycling_or_correction_is_no_tampering(

@@ -61,12 +61,16 @@ def destroy_content(connection: Connection, incident_id: str | None) -> None:
 
 
 def select_expired(connection: Connection, last_day: int, limit: int) -> list[str]:
-    """Give the ids of open incidents whose conduct ended on a day or before, oldest first."""
+    """Give the ids of open incidents whose conduct ended on a day or before, oldest first.
+
+    *Shape*: the earliest day counts that its report or a correction ever said.
+    """
     statement = (
         select(incident.c.id)
-        .join(event, event.c.entry_index == incident.c.content_index)
+        .join(event, event.c.incident == incident.c.id)
         .where(event.c.conduct_day <= last_day, incident.c.state.not_in(_CLOSED))
-        .order_by(event.c.conduct_day, incident.c.id)
+        .group_by(incident.c.id)
+        .order_by(func.min(event.c.conduct_day), incident.c.id)
         .limit(limit)
     )
     return list(connection.execute(statement).scalars())
