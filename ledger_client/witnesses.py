@@ -7,7 +7,6 @@ signature and no size. A witness that hangs costs its own thread, nobody's time.
 from __future__ import annotations
 
 import queue
-import re
 import threading
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,6 +21,7 @@ from ledger.errors import (
     NotFound,
     SizeConflict,
 )
+from ledger.log.checkpoint import parse_size
 from ledger.log.witness import render_request
 from ledger_client import clock
 
@@ -34,7 +34,6 @@ T = TypeVar("T")
 GRACE_SECONDS = 0.25
 _ANSWER_BYTES_MAX = 65_536
 _GOOD, _CONFLICT = 200, 409
-_SIZE = re.compile("(0|[1-9][0-9]{0,18})\n?", re.ASCII)
 _REFUSALS: Mapping[int, tuple[type[LedgerError], str]] = {
     400: (InvalidInput, "it found the request malformed."),
     403: (AccessDenied, "it doesn't take the log's signature."),
@@ -68,9 +67,9 @@ class WitnessConnection:
             raise LedgerUnavailable("it gave no answer.") from error
         if status == _GOOD:
             return body
-        size = _SIZE.fullmatch(body) if status == _CONFLICT else None
+        size = parse_size(body.removesuffix("\n")) if status == _CONFLICT else None
         if size is not None:
-            raise SizeConflict("it holds another root for this size.", size=int(size[1]))
+            raise SizeConflict("it holds another root for this size.", size=size)
         refusal, detail = _REFUSALS.get(status, (LedgerUnavailable, f"it answered {status}."))
         raise refusal(detail)
 

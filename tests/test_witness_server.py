@@ -124,6 +124,8 @@ def test_witness_answers_every_request_as_the_specification_says(running: Runnin
     assert send(render_request(AddCheckpoint(20, (bytes(32),), note_of(20)))).status_code == 422
     assert send(render_request(AddCheckpoint(31, (), note_of(30)))).status_code == 400
     assert send(b"old 20\n\nwhat").status_code == 400
+    beyond = sign_checkpoint(Checkpoint(LOG.name, 2**63, bytes(32)), LOG)
+    assert send(render_request(AddCheckpoint(0, (), beyond))).status_code == 400
     assert send(bytes(70_000)).status_code == 400
     stranger = note_of(30, signer=OTHER_LOG)
     assert send(render_request(AddCheckpoint(0, (), stranger))).status_code == 404
