@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _KEY, _STATE, _LOGS = "key", "cosigned.sqlite", "logs"
 _SEED_BYTES = 32
 _PORT = 8090
+_THREADS = 32  # which wait for bodies; what is cosigned is one transaction after the other
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
@@ -85,7 +86,7 @@ def serve(home: Path, host: str, port: int) -> None:
         port=port,
         interface=Interfaces.WSGI,
         workers=1,
-        blocking_threads=1,
+        blocking_threads=_THREADS,
         http=HTTPModes.http1,
         websockets=False,
         log_level=LogLevels.warning,

@@ -71,8 +71,11 @@ def _answer(witness: OwnWitness, environ: Mapping[str, Any]) -> tuple[str, str, 
         return "404 Not Found", _PLAIN, "A witness has one path: /add-checkpoint.\n"
     if environ["REQUEST_METHOD"] != "POST":
         return "405 Method Not Allowed", _PLAIN, "A checkpoint is sent by POST.\n"
-    length = int(environ.get("CONTENT_LENGTH") or REQUEST_BYTES_MAX + 1)
-    raw = environ["wsgi.input"].read(min(length, REQUEST_BYTES_MAX + 1))
+    length = int(environ.get("CONTENT_LENGTH") or REQUEST_BYTES_MAX)
+    if length > REQUEST_BYTES_MAX:
+        return _STATUSES[InvalidInput], _PLAIN, "The request is too long.\n"
+    # One byte more than is allowed where no length was told, so that the excess is seen.
+    raw = environ["wsgi.input"].read(REQUEST_BYTES_MAX + 1)
     try:
         return "200 OK", _PLAIN, cosign_checkpoint(witness, raw, clock.now())
     except SizeConflict as conflict:

@@ -198,6 +198,12 @@ def conflict_without_size(juror: Juror, raw: bytes) -> Answer:
     return 409, "text/x.tlog.size", "many\n"
 
 
+def conflict_beyond_all_sizes(juror: Juror, raw: bytes) -> Answer:
+    """Answer a size that no database holds."""
+    del juror, raw
+    return 409, "text/x.tlog.size", "9223372036854775808\n"
+
+
 FAILURES = [
     hang,
     answer_500,
@@ -208,6 +214,7 @@ FAILURES = [
     babble,
     conflict_for_ever,
     conflict_without_size,
+    conflict_beyond_all_sizes,
 ]
 
 

@@ -13,7 +13,13 @@ from conftest import ROOT
 from sandbox import run
 
 from ledger.errors import InvalidInput, InvalidNote, InvalidReceipt, QuorumMissing
-from ledger.log.checkpoint import Checkpoint, open_checkpoint, render_checkpoint, sign_checkpoint
+from ledger.log.checkpoint import (
+    Checkpoint,
+    open_checkpoint,
+    parse_checkpoint,
+    render_checkpoint,
+    sign_checkpoint,
+)
 from ledger.log.leaf import EntryReason, Leaf, Op, commit, encode_leaf
 from ledger.log.merkle import leaf_hash
 from ledger.log.note import parse_vkey, signer_from_seed
@@ -248,6 +254,7 @@ def test_request_has_the_form_of_the_specification_and_is_read_again() -> None:
         RAW.replace(b"old 3", b"old 03"),
         RAW.replace(b"old 3", b"old -3"),
         RAW.replace(b"old 3", b"new 3"),
+        RAW.replace(b"old 3", b"old 9223372036854775808"),
         RAW.replace(b"old 3\n", b"old 3\n\n", 1).replace(b"\n\n", b"\n", 2),
         RAW.replace(b"AAA=\n", b"AAA= \n"),
         RAW.replace(b"AQEB", b"AQ==", 1),
@@ -260,6 +267,14 @@ def test_request_has_the_form_of_the_specification_and_is_read_again() -> None:
 def test_malformed_request_is_refused(raw: bytes) -> None:
     with pytest.raises(InvalidInput):
         parse_request(raw)
+
+
+def test_sizes_end_with_what_a_database_holds() -> None:
+    largest = 2**63 - 1
+    assert parse_request(RAW.replace(b"old 3", b"old %d" % largest)).old_size == largest
+    assert parse_checkpoint(render_checkpoint(replace(TREE, size=largest))).size == largest
+    with pytest.raises(InvalidNote):
+        parse_checkpoint(render_checkpoint(replace(TREE, size=largest + 1)))
 
 
 # --- What a member can vendor -------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -124,6 +124,8 @@ def test_witness_answers_every_request_as_the_specification_says(running: Runnin
     assert send(render_request(AddCheckpoint(20, (bytes(32),), note_of(20)))).status_code == 422
     assert send(render_request(AddCheckpoint(31, (), note_of(30)))).status_code == 400
     assert send(b"old 20\n\nwhat").status_code == 400
+    beyond = sign_checkpoint(Checkpoint(LOG.name, 2**63, bytes(32)), LOG)
+    assert send(render_request(AddCheckpoint(0, (), beyond))).status_code == 400
     assert send(bytes(70_000)).status_code == 400
     stranger = note_of(30, signer=OTHER_LOG)
     assert send(render_request(AddCheckpoint(0, (), stranger))).status_code == 404
@@ -154,6 +156,19 @@ def test_of_two_histories_at_once_only_one_is_cosigned(running: Running) -> None
     assert len(answers) == 12
     assert [status for _, status in answers].count(200) == 1
     assert {status for _, status in answers} == {200, 409}
+
+
+def test_bodies_that_never_come_stop_nobody_else(running: Running) -> None:
+    """Several at once; what declares more than a request's length isn't waited for at all."""
+    address = ("127.0.0.1", int(running.url.rpartition(":")[2]))
+    head = "POST /add-checkpoint HTTP/1.1\r\nHost: w\r\nContent-Length: {}\r\n\r\n"
+    with ExitStack() as held:
+        for _ in range(5):
+            held.enter_context(socket.create_connection(address)).sendall(head.format(99).encode())
+        running.check(running.send(request(0, 7)), 7)
+        endless = held.enter_context(socket.create_connection(address, timeout=WITHIN_SECONDS))
+        endless.sendall(head.format(10**9).encode())
+        assert endless.recv(1000).startswith(b"HTTP/1.1 400 ")
 
 
 @pytest.mark.parametrize(

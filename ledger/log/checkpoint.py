@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ledger.errors import InvalidNote
 from ledger.log.note import ED25519_TYPE, open_note, sign_note
+from ledger.log.tile import SIZE_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,6 +31,13 @@ class Checkpoint:
     root_hash: bytes
 
 
+def parse_size(text: str) -> int | None:
+    """Parse a size of a log; None where it isn't the one spelling of any up to SIZE_MAX."""
+    if _SIZE.fullmatch(text) is None or int(text) > SIZE_MAX:
+        return None
+    return int(text)
+
+
 def render_checkpoint(checkpoint: Checkpoint) -> str:
     """Render the three lines of a checkpoint's text."""
     root = base64.b64encode(checkpoint.root_hash).decode()
@@ -41,14 +49,15 @@ def parse_checkpoint(body: str) -> Checkpoint:
     lines = body.split("\n")
     if len(lines) != _BODY_LINES + 1 or lines[-1] or not lines[0]:
         raise InvalidNote("A checkpoint has exactly three lines.")
-    origin, size, root = lines[:_BODY_LINES]
+    origin, size_text, root = lines[:_BODY_LINES]
+    size = parse_size(size_text)
     try:
         root_hash = base64.b64decode(root, validate=True)
     except (binascii.Error, ValueError) as error:
         raise InvalidNote("The checkpoint's root isn't base64.") from error
-    if _SIZE.fullmatch(size) is None or len(root_hash) != _HASH_BYTES:
+    if size is None or len(root_hash) != _HASH_BYTES:
         raise InvalidNote("The checkpoint's size or root is malformed.")
-    checkpoint = Checkpoint(origin, int(size), root_hash)
+    checkpoint = Checkpoint(origin, size, root_hash)
     if render_checkpoint(checkpoint) != body:
         raise InvalidNote("The checkpoint's root isn't canonical base64.")
     return checkpoint

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ledger.errors import InvalidInput, InvalidNote, QuorumMissing
-from ledger.log.checkpoint import read_checkpoint
+from ledger.log.checkpoint import parse_size, read_checkpoint
 from ledger.log.merkle import HASH_BYTES
 from ledger.log.note import COSIGNATURE_TYPE, cosign_note, open_note, parse_vkey, signer_from_seed
 
@@ -29,7 +29,7 @@ REQUEST_BYTES_MAX = 65_536
 SIZE_TYPE = "text/x.tlog.size"
 _PROOF_MAX = 63
 _SPARE_GROUPS = 2
-_OLD = re.compile("old (0|[1-9][0-9]{0,18})", re.ASCII)
+_OLD = "old "
 _URL = re.compile(r"https?://[^\s/?#]+(/[^\s?#]*)?", re.ASCII)
 _MEMBERS = {"vkey": str, "url": str, "group": str}
 
@@ -167,7 +167,7 @@ def open_witnessed(
 
 def render_request(request: AddCheckpoint) -> bytes:
     """Render an add-checkpoint request. *Source*: C2SP tlog-witness."""
-    lines = [f"old {request.old_size}", *_render_hashes(request.proof), "", request.note]
+    lines = [f"{_OLD}{request.old_size}", *_render_hashes(request.proof), "", request.note]
     return "\n".join(lines).encode()
 
 
@@ -183,12 +183,12 @@ def parse_request(raw: bytes) -> AddCheckpoint:
         proof = tuple(base64.b64decode(line, validate=True) for line in lines)
     except (ValueError, binascii.Error) as error:
         raise InvalidInput("The request isn't an add-checkpoint.") from error
-    old = _OLD.fullmatch(first)
-    if old is None or not separator or len(raw) > REQUEST_BYTES_MAX or len(proof) > _PROOF_MAX:
+    old_size = parse_size(first.removeprefix(_OLD)) if first.startswith(_OLD) else None
+    if old_size is None or not separator or len(raw) > REQUEST_BYTES_MAX or len(proof) > _PROOF_MAX:
         raise InvalidInput("The request isn't an add-checkpoint.")
     if any(len(one) != HASH_BYTES for one in proof) or _render_hashes(proof) != lines:
         raise InvalidInput("A line of the proof isn't the base64 of a hash.")
-    return AddCheckpoint(int(old[1]), proof, note)
+    return AddCheckpoint(old_size, proof, note)
 
 
 def read_cosignature(answer: str, body: str, witness: Witness) -> tuple[str, int]:
