@@ -180,6 +180,7 @@ def follow_log(
         detail = f"It shows {checkpoint.size} entries after {highest.size}."
         return state, [*alarms, Alarm("log-shrank", detail, (highest.note, note))]
     reading = replace(_begin(state, watch.member), note=note)
+    keep(replace(state, reading=reading))
     for one in sorted([*seen, _Seen(checkpoint.size, checkpoint.root_hash, note)], key=_size_of):
         try:
             for read in _extend(fetch, reading, one.size, checkpoint.size, watch.member):

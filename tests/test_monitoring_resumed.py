@@ -153,6 +153,15 @@ def test_size_that_was_signed_and_not_reached_is_remembered() -> None:
     assert reached == NEW
 
 
+def test_size_that_was_signed_is_remembered_where_not_one_tile_is_shown() -> None:
+    log = log_of(1000)
+    kept = stop_after(log, 0)
+    assert kept.reading is not None
+    assert (kept.reading.size, kept.reading.note) == (0, log.paths["/log/checkpoint"].decode())
+    log.publish(900)
+    assert codes(log, kept)[1] == ["log-shrank"]
+
+
 def test_alarm_of_a_log_that_is_withheld_tells_how_far_it_came() -> None:
     log = log_of(1000)
     kept = stop_after(log, 2)
