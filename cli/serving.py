@@ -7,7 +7,6 @@ import json
 import os
 import shlex
 import signal
-import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from rich.text import Text
 from cli import clock
 from cli.checkout import ROOT
 from cli.hearing import hearing
+from cli.listening import check_free
 from cli.membership import VKEY_FILE, read_vkey
 from cli.opening import (
     SANDBOX_ORIGIN,
@@ -82,7 +82,7 @@ def serve(folder: Path, host: str | None, port: int | None) -> None:
             with hearing(ledger, settings.witness_timeout_seconds):
                 pass
     host, port = host or settings.host, port or settings.port
-    _check_free(host, port)
+    check_free(host, port)
     url = settings.public_url or (f"http://{host}:{port}" if in_sandbox else "")
     changes = {"BCL_PUBLIC_URL": url} if url else {}
     environment = {**read_environment(folder), **changes}
@@ -114,20 +114,6 @@ def _hold(folder: Path) -> None:
     held = os.open(folder / VKEY_FILE, os.O_RDONLY)
     fcntl.flock(held, fcntl.LOCK_SH)
     os.set_inheritable(held, True)  # noqa: FBT003 - its own signature
-
-
-def _check_free(host: str, port: int) -> None:
-    """Check that nobody listens there: the server itself would share the port with another.
-
-    *Raises*: ClickException.
-    """
-    try:
-        with socket.create_server((host, port)):
-            pass
-    except OSError as error:
-        told = f"{host}:{port} can't be listened on ({error.strerror})"
-        message = f"{told}: choose another --port or --host."
-        raise click.ClickException(message) from error
 
 
 def _introduce(folder: Path, url: str) -> None:

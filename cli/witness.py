@@ -15,6 +15,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 
 from cli.errors import AskedWrongly
+from cli.listening import check_free
 from cli.membership import check_vkey, write_secret
 from cli.witness_app import build_application
 from ledger.errors import InvalidInput
@@ -78,6 +79,7 @@ def serve(home: Path, host: str, port: int) -> None:
     signer, logs = _read_key(home), _read_logs(home)
     if not (home / _STATE).is_file():
         raise AskedWrongly(f"{home / _STATE} is missing: without it a witness never serves.")
+    check_free(host, port)
     click.echo(f"witness {signer.vkey}", err=True)
     click.echo(f"cosigns {', '.join(one.name for one in logs)} at http://{host}:{port}", err=True)
     server = Granian(

@@ -48,7 +48,7 @@ class _Findings:
     programs: list[str] = field(default_factory=list)
     unreadable: set[str] = field(default_factory=set)
     has_make: bool = False
-    has_generator_key: bool = False
+    has_generator_text: bool = False
     is_provenance_elsewhere: bool = False
 
     def read_label(self, text: str, place: Place) -> None:
@@ -126,7 +126,7 @@ def _conclude(
     source = _name_strongest(found.source_types)
     c2pa_source = _name_strongest(c2pa_sources)
     software = vocabulary.classify_software(
-        found.programs, has_make=found.has_make, has_generator_key=found.has_generator_key
+        found.programs, has_make=found.has_make, has_generator_text=found.has_generator_text
     )
     declared = (
         any(map(aigc.declares_ai, labels))
@@ -155,8 +155,8 @@ def _read_texts(embedded: Embedded, found: _Findings, place: Place) -> None:
             found.read_label(f"AIGC {text}", place)
         elif vocabulary.is_program_key(keyword):
             found.programs.append(text)
-        elif place is Place.PNG_TEXT and vocabulary.is_generator_key(keyword):
-            found.has_generator_key = True
+        elif place is Place.PNG_TEXT and vocabulary.is_generator_text(keyword, text):
+            found.has_generator_text = True
     for segment in embedded.segments:
         found.read_label(segment.decode("utf-8", "replace"), Place.SEGMENT)
 

@@ -6,6 +6,7 @@ claims and honest photos come from most, by judgement. A program that isn't list
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from ledger_client.evidence.attributes import SoftwareClass
@@ -28,7 +29,8 @@ _PROGRAMS = (
     (SoftwareClass.AI_GENERATOR, (
         "stable diffusion", "comfyui", "automatic1111", "invokeai", "novelai", "fooocus",
         "midjourney", "dall-e", "dall·e", "openai", "chatgpt", "gpt-4o", "gpt-image", "sora",
-        "firefly", "imagen", "gemini", "google ai", "made with google", "bing image creator",
+        "firefly", "google imagen", "google gemini", "google ai", "made with google",
+        "bing image creator",
         "leonardo.ai", "ideogram", "black forest labs", "recraft", "grok", "runwayml",
         "kling", "jimeng", "dreamina", "doubao", "seedream", "wanx", "tongyi", "qwen", "hunyuan",
         "yuanbao", "ernie", "wenxin", "yiyan", "hailuo", "minimax", "pixverse", "vidu", "liblib",
@@ -45,10 +47,14 @@ _PROGRAMS = (
         "gstreamer", "mp4box", "gpac", "x264", "opencv", "matplotlib",
     )),
 )  # fmt: skip
-# Texts of a PNG that only generators write, whatever stands in them.
+# Texts of a PNG by which generators tell what they did, and what such a text has in it: settings of
+# a sampler, or a graph of nodes. Other programs write words like "parameters" too.
 _GENERATOR_KEYS = {"parameters", "prompt", "workflow", "invokeai_metadata", "sd-metadata", "dream"}
+_GENERATED = re.compile(
+    r"\bsteps\b|\bsampler\b|\bcfg[ _]?scale\b|\bseed\b|class_type|\"nodes\"", re.IGNORECASE
+)
 _PROGRAM_KEYS = {
-    "software", "creator", "creatortool", "encoder", "tool",
+    "software", "creatortool", "encoder", "tool",
     "©too", "©swr", "com.apple.quicktime.software",
 }  # fmt: skip
 
@@ -74,21 +80,28 @@ def is_program_key(keyword: str) -> bool:
     return keyword.casefold() in _PROGRAM_KEYS
 
 
-def is_generator_key(keyword: str) -> bool:
-    """Tell whether only image generators write texts under this keyword."""
-    return keyword.casefold() in _GENERATOR_KEYS
+def is_generator_text(keyword: str, text: str) -> bool:
+    """Tell whether a text is what an image generator writes of its settings."""
+    return keyword.casefold() in _GENERATOR_KEYS and _GENERATED.search(text) is not None
 
 
 def classify_software(
-    programs: Iterable[str], *, has_make: bool, has_generator_key: bool
+    programs: Iterable[str], *, has_make: bool, has_generator_text: bool
 ) -> SoftwareClass:
     """Tell the class of what wrote a file, by what it says of programs and of a camera."""
     texts = [one.casefold() for one in programs if one.strip()]
-    if has_generator_key:
+    if has_generator_text:
         return SoftwareClass.AI_GENERATOR
     for its_class, names in _PROGRAMS:
-        if any(name in text for text in texts for name in names):
+        if any(_names(text, name) for text in texts for name in names):
             return its_class
     if has_make:
         return SoftwareClass.CAMERA
     return SoftwareClass.OTHER if texts else SoftwareClass.NONE
+
+
+def _names(text: str, name: str) -> bool:
+    """Tell whether a text has a name in it as words of its own; Chinese has no such bounds."""
+    if not name.isascii():
+        return name in text
+    return re.search(rf"(?<![a-z]){re.escape(name)}(?![a-z])", text) is not None
