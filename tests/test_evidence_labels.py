@@ -354,16 +354,6 @@ def test_iptc_source_type_is_found_under_its_older_names(
         (text_chunk("Software", "Adobe Photoshop 27", international=False), "editor"),
         (text_chunk("Software", "A firmware", international=False), "other"),
         (text_chunk("Title", "Midjourney", international=False), "none"),
-        (text_chunk("Creator", "Sora Tanaka", international=False), "none"),
-        (text_chunk("parameters", "scale=2", international=False), "none"),
-        *(
-            (text_chunk("Software", name, international=False), "other")
-            for name in (
-                *("Editor de Imagen 3.2", "Individual Photo Lab 2.0", "Twinkling Camera"),
-                *("Bernie's RAW Converter", "Sorane Viewer"),
-            )
-        ),
-        (text_chunk("Software", "OpenAI Sora 2", international=False), "ai_generator"),
         (
             add_xmp(
                 make_xmp("", 'xmp:CreatorTool="GIMP 3"', {"xmp": "http://ns.adobe.com/xap/1.0/"}),
