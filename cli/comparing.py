@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.errors import AskedWrongly
+from cli.membership import FILE
 from ledger_client.evidence.comparison import (
     ITEMS_MAX,
     FindingKind,
@@ -45,7 +46,7 @@ _PAIR = 2
     "files",
     nargs=-1,
     required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FILE,
     metavar="CLAIM LISTING | FILE...",
 )
 @click.option("--set", "is_set", is_flag=True, help="Compare the files of one claim, 2 to 12.")

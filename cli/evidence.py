@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -19,12 +18,14 @@ from rich.text import Text
 
 from cli.comparing import compare_files
 from cli.exchanging import match, recalls, report
+from cli.membership import FILE
 from ledger_client.errors import Uninspectable
 from ledger_client.evidence.attributes import C2paState, SoftwareClass, render_evidence
 from ledger_client.evidence.inspection import inspect, require_extra
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from ledger_client.evidence.attributes import Evidence, Inspection, PerceptualHash
 
@@ -52,7 +53,7 @@ for one in (compare_files, match, report, recalls):
     "files",
     nargs=-1,
     required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FILE,
     metavar="FILE...",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")

@@ -203,7 +203,9 @@ def test_split_view_reaches_no_quorum_whichever_half_of_the_witnesses_is_shown_i
         beginning = honest.publish(5)
         for juror in jurors:
             raw = render_request(AddCheckpoint(0, (), beginning))
-            assert juror.answer_honestly("/add-checkpoint", raw)[0] == 200  # type: ignore[index]
+            answer = juror.answer_honestly("/add-checkpoint", raw)
+            assert answer is not None
+            assert answer[0] == 200
         for number, juror in enumerate(jurors):
             order = ("honest", "forked") if number < 3 else ("forked", "honest")
             for name in order:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
@@ -140,9 +141,7 @@ def test_trial_that_can_not_be_scored_never_fails_an_answer(
     with begin_write(ledger.database) as connection:
         connection.execute(update(shadow_policy).values(body="nonsense"))
     assert asker.ask("q", BUYER, now)["score"] == 370
-    ledger.shadows[number] = parse_policy(TEXT)
-    ledger.shadows[number].kinds.clear()  # type: ignore[attr-defined]
-    ledger.shadows[number].half_lives.clear()  # type: ignore[attr-defined]
+    ledger.shadows[number] = replace(parse_policy(TEXT), kinds={}, half_lives={})
     assert asker.ask("r", BUYER, now)["score"] == 370
     failed = {"version": number, "score": None, "level": "failed", "action": None}
     with begin_read(ledger.database) as connection:

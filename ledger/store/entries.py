@@ -309,12 +309,6 @@ def find_entry(connection: Connection, index: int) -> bytes | None:
     ).scalar_one_or_none()
 
 
-def select_leaf_hashes(connection: Connection, size: int) -> list[bytes]:
-    """Give the leaf hashes of the first `size` entries."""
-    statement = select(log_entry.c.leaf_hash).where(log_entry.c.index < size)
-    return list(connection.execute(statement.order_by(log_entry.c.index)).scalars())
-
-
 def stream_entries(connection: Connection) -> Iterator[tuple[int, bytes, bytes]]:
     """Stream index, entry and leaf hash of every entry in log order."""
     statement = select(log_entry).order_by(log_entry.c.index)
