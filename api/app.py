@@ -170,7 +170,7 @@ def _admit(
     for name, pattern in operation.patterns.items():
         if re.fullmatch(pattern, path[name], re.ASCII) is None:
             raise NotFound("There is no such thing.")
-    key = request.headers.get("Idempotency-Key") if operation.creates else None
+    key = request.environ.get("HTTP_IDEMPOTENCY_KEY") if operation.creates else None
     if key is not None and re.fullmatch(IDEMPOTENCY_KEY, key, re.ASCII) is None:
         raise SchemaViolation("The Idempotency-Key isn't 1 to 255 printable ASCII characters.")
     raw = _read_body() if operation.body else b""
@@ -217,16 +217,18 @@ def _refuse_content(operation: Operation[Any]) -> Answer | None:
     """Refuse a body by its headers, before a byte of it is read."""
     if operation.body is None:
         return None
-    limit = request.max_content_length
+    limit, environ = request.max_content_length, request.environ
     if limit is not None and (request.content_length or 0) > limit:
         return render_status(413, g.instance, detail="The body is longer than the limit.")
-    if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+    if environ.get("HTTP_CONTENT_ENCODING", "identity").strip().lower() != "identity":
         return render_status(
             415,
             g.instance,
             detail="Bodies are taken without a content coding.",
             headers={"Accept-Encoding": "identity"},
         )
+    if environ.get("CONTENT_TYPE") == operation.body.media_type:
+        return None  # as nearly always: nothing to be parsed
     charset = request.mimetype_params.get("charset", "utf-8").lower()
     if request.mimetype != operation.body.media_type or charset != "utf-8":
         return render_status(

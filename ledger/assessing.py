@@ -23,10 +23,10 @@ from ledger.identity.platform import require_scope
 from ledger.ledger import learn_policies, mint_id
 from ledger.recognising import render_seen
 from ledger.recording import (
-    COMPACT,
     NO_KEY,
     VALID_FOR,
     Asking,
+    compact,
     draft_batch,
     find_batch,
     find_repeated,
@@ -224,7 +224,7 @@ def count_portfolio(
             log_size=shelf.log_size,
             policy_version=version,
             score=0,
-            answer=COMPACT(counted),
+            answer=compact(counted),
             idempotency_key=asking.idempotency_key,
             request_hash=asking.digest,
         )
@@ -311,7 +311,7 @@ def _answer(  # noqa: PLR0913, PLR0917 - all that an answer says, and to whom
         log_size=evidence.log_size,
         policy_version=policy.version,
         score=score.score,
-        answer=COMPACT(answer),
+        answer=compact(answer),
         idempotency_key=request.idempotency_key,
         request_hash=request.digest,
         amount_minor=request.amount.minor if request.amount else None,
@@ -338,7 +338,7 @@ def _score_shadow(
         told = {"version": version, "score": score.score, "level": score.level, "action": action}
     except Exception:  # noqa: BLE001 - whatever is wrong with a trial, who asks is answered
         told = {"version": version, "score": None, "level": "failed", "action": None}
-    return COMPACT(told)
+    return compact(told)
 
 
 def _text(instant: datetime) -> str:

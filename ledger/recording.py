@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from pydantic import TypeAdapter
+
 from ledger.errors import IdempotencyKeyReused, OrderConflict
 from ledger.ledger import mint_id
 from ledger.reproducing import check_inputs
@@ -27,7 +29,12 @@ if TYPE_CHECKING:
 
 VALID_FOR = timedelta(minutes=10)
 BATCH = "batch"  # a purpose that is about no single buyer
-COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_JSON = TypeAdapter(object)
+
+
+def compact(value: object) -> str:
+    """Render a JSON text without a space."""
+    return _JSON.dump_json(value).decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +72,7 @@ def draft_batch(
         account=b"",
         identifiers=b"",
         score=0,
-        answer=COMPACT(places),
+        answer=compact(places),
         idempotency_key=asking.idempotency_key,
         request_hash=asking.digest,
         amount_minor=None,

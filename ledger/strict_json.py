@@ -33,12 +33,7 @@ def parse_json(raw: bytes, *, depth_max: int = DEPTH_MAX, bytes_max: int = BYTES
     _check_depth(raw, depth_max)
     try:
         text = raw.decode("utf-8")
-        value = json.loads(
-            text,
-            object_pairs_hook=_unique,
-            parse_constant=_refuse_constant,
-            parse_float=_finite,
-        )
+        value: object = _DECODER.decode(text)
     except UnicodeDecodeError as error:
         raise MalformedJson("The text isn't UTF-8.") from error
     except (ValueError, RecursionError) as error:
@@ -93,3 +88,8 @@ def _has_unwanted(value: object) -> bool:
     if isinstance(value, list):
         return any(_has_unwanted(one) for one in value)
     return False
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite
+)

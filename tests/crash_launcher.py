@@ -94,12 +94,18 @@ class Fate:
         class WatchedCursor(psycopg.Cursor[Any]):
             def execute(self, query: Any, *arguments: Any, **options: Any) -> Any:
                 is_alone = self.connection.info.transaction_status == TransactionStatus.IDLE
-                if is_alone and "INSERT INTO" in str(query):
-                    if strikes(Moment.BEFORE_COMMIT, [query]):
-                        os.killpg(0, signal.SIGKILL)
-                    if strikes(Moment.COMMIT_FAILED, [query]):
-                        raise psycopg.OperationalError("disk I/O error")
-                return super().execute(query, *arguments, **options)
+                if not is_alone or "INSERT INTO" not in str(query):
+                    return super().execute(query, *arguments, **options)
+                if strikes(Moment.BEFORE_COMMIT, [query]):
+                    os.killpg(0, signal.SIGKILL)
+                if strikes(Moment.COMMIT_FAILED, [query]):
+                    raise psycopg.OperationalError("disk I/O error")
+                done = super().execute(query, *arguments, **options)
+                if strikes(Moment.COMMIT_UNANSWERED, [query]):
+                    raise psycopg.OperationalError("server closed the connection unexpectedly")
+                if strikes(Moment.AFTER_COMMIT, [query]):
+                    os.killpg(0, signal.SIGKILL)
+                return done
 
         return WatchedCursor
 

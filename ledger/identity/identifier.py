@@ -7,6 +7,7 @@ exists for sandbox ledgers. Every value here is personal data.
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
 import hmac
 import re
@@ -24,6 +25,7 @@ EPOCH_MAX = 65_535
 _TEXT = re.compile(
     r"bcl1\.(0|[1-9][0-9]{0,4})\.([a-z]{2,8})\.([A-Za-z0-9_-]{42}[AEIMQUYcgkosw048])", re.ASCII
 )
+_FROM_URLSAFE = str.maketrans("-_", "+/")
 
 # The field and the constants of edwards25519 and ristretto255 (RFC 9496 §4.1).
 _P = 2**255 - 19
@@ -160,7 +162,8 @@ def parse_identifier(text: str) -> Identifier:
     kind = _KINDS_BY_NAME.get(match[2]) if match else None
     if match is None or kind is None or int(match[1]) > EPOCH_MAX:
         raise InvalidIdentifier("An identifier isn't of the form bcl1.<epoch>.<kind>.<token>.")
-    return Identifier(kind, int(match[1]), base64.urlsafe_b64decode(f"{match[3]}="))
+    value = binascii.a2b_base64(match[3].translate(_FROM_URLSAFE) + "=")
+    return Identifier(kind, int(match[1]), value)
 
 
 def render_identifier(identifier: Identifier) -> str:
@@ -226,9 +229,7 @@ def demo_token(kind: Kind, canonical: str) -> Identifier:
 
 def lookup_key(index_key: bytes, identifier: Identifier) -> bytes:
     """Give the key under which an identifier is stored: HMAC-SHA256(K, kind 00 token)."""
-    return hmac.digest(
-        index_key, identifier.kind.value.encode() + b"\x00" + identifier.value, "sha256"
-    )
+    return hmac.digest(index_key, identifier.kind.encode() + b"\x00" + identifier.value, "sha256")
 
 
 def account_key(index_key: bytes, account: AccountRef) -> bytes:

@@ -19,6 +19,7 @@ from ledger.risk.score import (
     GROUP_CAP,
     combine_links,
     has_finding,
+    least_evidence,
     may_be_high,
     saturate,
     score_evidence,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 _MONTHS = 12
 _OVERTURNED_MAX = 10
+_ONE_POINT = least_evidence(1)  # by itself
 
 
 class Outlook(NamedTuple):
@@ -69,11 +71,15 @@ class _Fading(NamedTuple):
 
     def direct_at(self, day: int) -> int:
         """Give H_D on a day."""
-        epoch = self.policy.epoch_day
-        return sum([_bear(rel, rows, day, epoch) for rel, rows in self.groups])
+        h, epoch = 0, self.policy.epoch_day
+        for rel, rows in self.groups:
+            h += _bear(rel, rows, day, epoch)
+        return h
 
     def linked_at(self, day: int) -> int:
         """Give H_L on a day."""
+        if not self.links:
+            return 0
         x, kinds, epoch = 0, set(), self.policy.epoch_day
         for place, (strength, rel, rows) in enumerate(self.links):
             weight = strength * _bear(rel, rows, day, epoch) // GROUP_CAP
@@ -82,13 +88,13 @@ class _Fading(NamedTuple):
                 kinds |= self.kinds[place]
         return combine_links(x, kinds) if x else 0
 
-    def score_at(self, day: int) -> int:
-        """Give the score on a day."""
-        return score_evidence(self.direct_at(day) + self.linked_at(day))
+    def evidence_at(self, day: int) -> int:
+        """Give H on a day."""
+        return self.direct_at(day) + self.linked_at(day)
 
     def is_high_at(self, day: int) -> bool:
         """Tell whether the level is HIGH on a day."""
-        if self.score_at(day) < self.policy.level_high:
+        if score_evidence(self.evidence_at(day)) < self.policy.level_high:
             return False
         epoch = self.policy.epoch_day
         groups = sum([_bear(*one, day, epoch) > 0 for one in self.groups])
@@ -175,25 +181,17 @@ def foresee(
     if score.level == "HIGH":
         below_high = _first_month(fading.is_high_at, month, kept)
     if score.score >= policy.level_medium:
-        medium = policy.level_medium
-        below_medium = _first_month(lambda at: fading.score_at(at) >= medium, month, kept)
+        medium = least_evidence(policy.level_medium)
+        below_medium = _first_month(lambda at: fading.evidence_at(at) >= medium, month, kept)
         overturned = _count_overturned(fading, medium, day)
+    direct_ends = links_end = None
+    if score.groups:
+        direct_ends = _first_month(lambda at: fading.direct_at(at) >= _ONE_POINT, month, kept)
+    if score.links:
+        links_end = _first_month(lambda at: fading.linked_at(at) >= _ONE_POINT, month, kept)
     return Outlook(
-        _text(below_high),
-        _text(below_medium),
-        overturned,
-        _text(_first_month(lambda at: _adds(fading.direct_at(at)), month, kept))
-        if score.groups
-        else None,
-        _text(_first_month(lambda at: _adds(fading.linked_at(at)), month, kept))
-        if score.links
-        else None,
+        _text(below_high), _text(below_medium), overturned, _text(direct_ends), _text(links_end)
     )
-
-
-def _adds(h: int) -> bool:
-    """Tell whether evidence adds a point by itself."""
-    return score_evidence(h) > 0
 
 
 def _first_month(holds: Callable[[int], bool], month: int, kept: int) -> int:
@@ -228,7 +226,7 @@ def _count_overturned(fading: _Fading, medium: int, day: int) -> int | None:
     del each[_OVERTURNED_MAX:]
     for number in range(1, len(each) + 1):
         gone = Counter(place for _, _, place in each[:number])
-        if fading.without(gone).score_at(day) < medium:
+        if fading.without(gone).evidence_at(day) < medium:
             return number
     return None
 

@@ -85,6 +85,11 @@ def score_evidence(h: int) -> int:
     return 1000 * h // (UNIT + h)
 
 
+def least_evidence(score: int) -> int:
+    """Give the least evidence that scores as much, the inverse of `score_evidence`."""
+    return -(-score * UNIT // (1000 - score))
+
+
 def combine_links(x: int, kinds: set[int]) -> int:
     """Give H_L of the sum of X_a: a single kind of link but for addresses stays below MEDIUM."""
     return saturate(UNIT if len(kinds) > 1 else UNIT // 3, x) if x else 0

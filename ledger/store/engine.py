@@ -51,9 +51,13 @@ _UNREACHABLE = (OperationalError, sqlite3.OperationalError, psycopg.OperationalE
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """An engine, and where SQLite's writers queue. `lock_path` is None elsewhere."""
+    """An engine, and where SQLite's writers queue. `lock_path` is None elsewhere.
+
+    *Shape*: `autocommit` is the same engine, whose transactions begin without a word.
+    """
 
     engine: Engine
+    autocommit: Engine
     lock_path: str | None
 
     @property
@@ -75,7 +79,7 @@ def open_database(url: str) -> Database:
     if parsed.get_backend_name() != "sqlite":
         engine = create_engine(parsed, isolation_level="AUTOCOMMIT", hide_parameters=True)
         event.listen(engine, "begin", _begin)
-        return Database(engine, None)
+        return Database(engine, engine.execution_options(begin=""), None)
     in_memory = parsed.database in {None, "", ":memory:"}
     options: dict[str, Any] = {"connect_args": {"isolation_level": None}}
     if in_memory:
@@ -86,7 +90,7 @@ def open_database(url: str) -> Database:
     engine = create_engine(parsed, hide_parameters=True, **options)
     event.listen(engine, "connect", _set_pragmas)
     event.listen(engine, "begin", _begin)
-    return Database(engine, None if in_memory else f"{parsed.database}.lock")
+    return Database(engine, engine, None if in_memory else f"{parsed.database}.lock")
 
 
 def _set_pragmas(dbapi_connection: Any, record: object) -> None:  # noqa: ANN401 - a DBAPI object
@@ -112,9 +116,10 @@ def begin_read(database: Database, *, snapshot: bool = False) -> Iterator[Connec
     is damaged.
     """
     try:
-        with database.engine.connect() as connection:
-            if not database.embedded:
-                connection.execution_options(begin=_SNAPSHOT if snapshot else "")
+        alone = database.engine if snapshot else database.autocommit
+        with alone.connect() as connection:
+            if snapshot and not database.embedded:
+                connection.execution_options(begin=_SNAPSHOT)
             with connection.begin():
                 yield connection
     except _UNREACHABLE as error:
@@ -135,11 +140,13 @@ def begin_write(database: Database, *, autocommit: bool = False) -> Iterator[Con
     LedgerCorrupt where its file is damaged.
     """
     try:
+        if autocommit and not database.embedded:
+            with database.autocommit.connect() as connection:
+                yield connection
+            return
         with _turn(database.lock_path), database.engine.connect() as connection:
             if database.embedded:
                 connection.execution_options(begin="BEGIN IMMEDIATE")
-            elif autocommit:
-                connection.execution_options(begin="")
             with connection.begin():
                 yield connection
     except _UNREACHABLE as error:
