@@ -11,9 +11,9 @@ import logging
 import re
 import secrets
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from flask import Flask, Response, g, request
+from flask import Flask, Request, Response, g, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from api import (
@@ -47,6 +47,10 @@ from ledger.identity.platform import require_scope
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
+    from wsgiref.types import WSGIEnvironment
+
+    from werkzeug.datastructures import Headers
+    from werkzeug.local import LocalProxy
 
     from api.operation import Operation
     from ledger.ledger import Ledger
@@ -154,14 +158,16 @@ def _admit(
     operation: Operation[Any], gate: Gate, site: Site, now: datetime, path: dict[str, str]
 ) -> Call[Any] | Answer:
     """Lead a request through the gates: what the view is called with, or the refusal."""
+    # What the framework's documentation names for asking the proxy once and not at every use.
+    asked = cast("LocalProxy[Request]", request)._get_current_object()  # noqa: SLF001
     if operation.body_max_bytes is not None:
-        request.max_content_length = operation.body_max_bytes
-    refused = _refuse_content(operation)
+        asked.max_content_length = operation.body_max_bytes
+    refused = _refuse_content(operation, asked)
     if refused is not None:
         return refused
     caller = None
     if operation.scope is not None:
-        authorization = request.headers.get("Authorization")
+        authorization = asked.headers.get("Authorization")
         try:
             caller = gate.identify(authorization, now)
             require_scope(caller, operation.scope)
@@ -170,22 +176,22 @@ def _admit(
     for name, pattern in operation.patterns.items():
         if re.fullmatch(pattern, path[name], re.ASCII) is None:
             raise NotFound("There is no such thing.")
-    key = request.environ.get("HTTP_IDEMPOTENCY_KEY") if operation.creates else None
+    key = asked.environ.get("HTTP_IDEMPOTENCY_KEY") if operation.creates else None
     if key is not None and re.fullmatch(IDEMPOTENCY_KEY, key, re.ASCII) is None:
         raise SchemaViolation("The Idempotency-Key isn't 1 to 255 printable ASCII characters.")
-    raw = _read_body() if operation.body else b""
+    raw = _read_body(asked) if operation.body else b""
     return Call(
         site=site,
         body=operation.body.parse(raw) if operation.body else None,
         now=now,
         path=path,
-        accepts_jwt=request.accept_mimetypes.best_match([JSON, JWT], JSON) == JWT,
+        accepts_jwt=asked.accept_mimetypes.best_match([JSON, JWT], JSON) == JWT,
         wait_seconds=_read_wait() if operation.waits else 0,
         idempotency_key=key,
         digest=hashlib.sha256(raw).digest(),
         instance=g.instance,
         known_caller=caller,
-        query=dict(request.args.lists()) if operation.query else {},
+        query=dict(asked.args.lists()) if operation.query else {},
     )
 
 
@@ -198,27 +204,27 @@ def _read_wait() -> int:
     return min(int(found[1]), WAIT_SECONDS_MAX) if found else 0
 
 
-def _read_body() -> bytes:
+def _read_body(asked: Request) -> bytes:
     """Read a body, whose length may not be announced, to one byte past the limit at most.
 
     *Raises*: RequestEntityTooLarge, InvalidInput where it is shorter than announced.
     """
-    limit = request.max_content_length or 0
-    request.max_content_length = limit + 1  # the framework cuts there, and says nothing
-    raw = request.get_data(cache=False)
+    limit = asked.max_content_length or 0
+    asked.max_content_length = limit + 1  # the framework cuts there, and says nothing
+    raw = asked.get_data(cache=False)
     if len(raw) > limit:
         raise RequestEntityTooLarge
-    if len(raw) < (request.content_length or 0):
+    if len(raw) < (asked.content_length or 0):
         raise InvalidInput("The body ends before its announced length.")
     return raw
 
 
-def _refuse_content(operation: Operation[Any]) -> Answer | None:
+def _refuse_content(operation: Operation[Any], asked: Request) -> Answer | None:
     """Refuse a body by its headers, before a byte of it is read."""
     if operation.body is None:
         return None
-    limit, environ = request.max_content_length, request.environ
-    if limit is not None and (request.content_length or 0) > limit:
+    limit, environ = asked.max_content_length, asked.environ
+    if limit is not None and (asked.content_length or 0) > limit:
         return render_status(413, g.instance, detail="The body is longer than the limit.")
     if environ.get("HTTP_CONTENT_ENCODING", "identity").strip().lower() != "identity":
         return render_status(
@@ -229,8 +235,8 @@ def _refuse_content(operation: Operation[Any]) -> Answer | None:
         )
     if environ.get("CONTENT_TYPE") == operation.body.media_type:
         return None  # as nearly always: nothing to be parsed
-    charset = request.mimetype_params.get("charset", "utf-8").lower()
-    if request.mimetype != operation.body.media_type or charset != "utf-8":
+    charset = asked.mimetype_params.get("charset", "utf-8").lower()
+    if asked.mimetype != operation.body.media_type or charset != "utf-8":
         return render_status(
             415, g.instance, detail=f"The body's media type must be {operation.body.media_type}."
         )
@@ -260,8 +266,20 @@ def _conditional(answer: Answer, operation: Operation[Any]) -> Answer:
     return replace(answer, headers=headers)
 
 
+class _Exact(Response):
+    """A response whose Location is a path of ours: the framework has nothing to correct in it."""
+
+    def get_wsgi_headers(self, environ: WSGIEnvironment) -> Headers:
+        """Complete the headers, and leave the Location as it is."""
+        location = self.headers.pop("Location", None)
+        headers = super().get_wsgi_headers(environ)
+        if location is not None:
+            self.headers["Location"] = headers["Location"] = location
+        return headers
+
+
 def _respond(answer: Answer) -> Response:
-    response = Response(answer.body, answer.status, headers=dict(answer.headers))
+    response = _Exact(answer.body, answer.status, headers=dict(answer.headers))
     if answer.media_type is None:
         response.headers.pop("Content-Type", None)
     else:

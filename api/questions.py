@@ -81,7 +81,9 @@ class SoughtEvidence(RequestModel):
     """One file by its hashes. Pictures of a quality below 50 are passed over."""
 
     sha256: Hash | None = None
-    pdq: Annotated[list[SoughtPicture], Field(max_length=PICTURES_MAX)] = Field(default=[])
+    pdq: Annotated[list[SoughtPicture], Field(max_length=PICTURES_MAX)] = Field(
+        default_factory=list
+    )
 
 
 class AssessmentContext(RequestModel):
@@ -98,7 +100,7 @@ class AssessmentContext(RequestModel):
     bindings: Annotated[dict[Text, WireBinding], Field(max_length=IDENTIFIERS_MAX)]
     claim_code: Code | None = None
     amount: WireAmount | None = None
-    evidence: Annotated[list[SoughtEvidence], Field(max_length=8)] = Field(default=[])
+    evidence: Annotated[list[SoughtEvidence], Field(max_length=8)] = Field(default_factory=list)
 
 
 class RiskAssessmentRequest(RequestModel):

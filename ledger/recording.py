@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hmac
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -64,8 +64,7 @@ def draft_batch(
     places = [
         {"id": one.id} if isinstance(one, GivenAnswer) else {"refused": one.detail} for one in told
     ]
-    return replace(
-        first,
+    return first._replace(
         id=mint_id("ra_", first.assessed_at),
         purpose=BATCH,
         order_commitment="",

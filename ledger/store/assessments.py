@@ -18,6 +18,7 @@ from ledger.graph.neighbourhood import Evidence
 from ledger.graph.posting import Multiplicity, Posting
 from ledger.identity.identifier import Kind
 from ledger.store.columns import to_microseconds
+from ledger.store.engine import lasting_cursor
 from ledger.store.tables import assessed_order, assessment
 
 if TYPE_CHECKING:
@@ -29,9 +30,8 @@ if TYPE_CHECKING:
 ValueT = TypeVar("ValueT")
 
 
-@dataclass(frozen=True, slots=True)
-class StoredAssessment:
-    """One answered query. `identifiers` as `bind_claims` writes them."""
+class StoredAssessment(NamedTuple):
+    """One answered query, in the order of its columns. `identifiers` as `bind_claims` writes."""
 
     id: str
     platform: int
@@ -173,10 +173,9 @@ def read_evidence(connection: Connection, keys: tuple[bytes, ...]) -> Evidence:
 
     *Shape*: `keys` are 1 to 17 lookup keys, the account's own among them.
     """
-    cursor = connection.connection.cursor()
+    cursor = lasting_cursor(connection)
     cursor.execute(_READ_BY_COUNT[len(keys)][connection.dialect.name], keys)
     rows = _sort(cursor.fetchall())
-    cursor.close()
     return Evidence(
         rows.log_size,
         rows.policy_version,
@@ -223,7 +222,7 @@ def record_first(connection: Connection, new: StoredAssessment) -> bool:
     *Raises*: LedgerUnavailable where the same Idempotency-Key arrives twice at once.
     """
     bound = (new.platform, new.order_commitment, new.account, new.identifiers)
-    cursor = connection.connection.cursor()
+    cursor = lasting_cursor(connection)
     try:
         if connection.dialect.name == "postgresql":
             cursor.execute(_RECORD_FIRST["postgresql"], (*bound, *_values(new)))
@@ -233,30 +232,11 @@ def record_first(connection: Connection, new: StoredAssessment) -> bool:
                 cursor.execute(_RECORD_FOR["sqlite"], _values(new))
     except connection.dialect.loaded_dbapi.IntegrityError as error:
         raise LedgerUnavailable("The same request is being answered right now.") from error
-    recorded = cursor.rowcount == 1
-    cursor.close()
-    return bool(recorded)
+    return bool(cursor.rowcount == 1)
 
 
 def _values(new: StoredAssessment) -> tuple[object, ...]:
-    return (
-        new.id,
-        new.platform,
-        to_microseconds(new.assessed_at),
-        new.purpose,
-        new.order_commitment,
-        new.account,
-        new.identifiers,
-        new.log_size,
-        new.policy_version,
-        new.score,
-        new.answer,
-        new.idempotency_key,
-        new.request_hash,
-        new.amount_minor,
-        new.amount_currency,
-        new.shadow,
-    )
+    return (*new[:2], to_microseconds(new.assessed_at), *new[3:])
 
 
 def lock_orders(

@@ -33,6 +33,7 @@ __all__ = [  # Connection: what a use case passes on, so that none needs the lib
     "begin_read",
     "begin_write",
     "check_reachable",
+    "lasting_cursor",
     "open_database",
     "take_turn",
 ]
@@ -155,6 +156,17 @@ def begin_write(database: Database, *, autocommit: bool = False) -> Iterator[Con
     except DatabaseError as error:
         _refuse_damage(error)
         raise
+
+
+def lasting_cursor(connection: Connection) -> Any:  # noqa: ANN401 - a DBAPI object
+    """Give the one cursor that a driver's connection keeps, for what every claim waits for.
+
+    *Shape*: for one statement at a time, whose rows are fetched at once.
+    """
+    kept = connection.info
+    if "cursor" not in kept:
+        kept["cursor"] = connection.connection.cursor()
+    return kept["cursor"]
 
 
 def _forget_connections(database: Database, error: Exception) -> None:
