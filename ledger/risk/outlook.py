@@ -11,6 +11,7 @@ from collections import Counter
 from datetime import date
 from functools import lru_cache
 from itertools import count
+from math import log2
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from ledger.graph.link import ADDR
@@ -22,7 +23,6 @@ from ledger.risk.score import (
     least_evidence,
     may_be_high,
     saturate,
-    score_evidence,
     weigh_kinds,
 )
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ledger.risk.score import RiskScore
 
 _MONTHS = 12
+_MONTH_DAYS = 30
 _OVERTURNED_MAX = 10
 _ONE_POINT = least_evidence(1)  # by itself
 
@@ -61,9 +62,11 @@ class _Fading(NamedTuple):
     """A neighbourhood with all that time doesn't change worked out once.
 
     *Shape*: `groups` have a reliability and rows each, `links` the strength of the link too.
+    *Units*: `half_life` in days, the longest.
     """
 
     policy: RiskPolicy
+    half_life: int
     groups: list[tuple[int, _Rows]]
     links: list[tuple[int, int, _Rows]]
     kinds: list[set[int]]
@@ -92,13 +95,11 @@ class _Fading(NamedTuple):
         """Give H on a day."""
         return self.direct_at(day) + self.linked_at(day)
 
-    def is_high_at(self, day: int) -> bool:
-        """Tell whether the level is HIGH on a day."""
-        if score_evidence(self.evidence_at(day)) < self.policy.level_high:
-            return False
+    def high_at(self, day: int) -> int:
+        """Give H on a day, 0 where the direct evidence doesn't allow HIGH any more."""
         epoch = self.policy.epoch_day
         groups = sum([_bear(*one, day, epoch) > 0 for one in self.groups])
-        return may_be_high(groups, finding=self.has_finding)
+        return self.evidence_at(day) if may_be_high(groups, finding=self.has_finding) else 0
 
     def without(self, gone: Counter[int]) -> _Fading:
         """Take incidents away: how many of which row, by its place in `all_rows`."""
@@ -129,8 +130,10 @@ def _fade(neighbourhood: Neighbourhood, policy: RiskPolicy) -> _Fading:
         known = groups.setdefault(bearer.group, (_reliability(bearer, policy), rows))[1]
         if known is not rows:
             known.extend(rows)
+    bearers = (*direct, *associated)
     return _Fading(
         policy,
+        max([policy.half_lives[row.half_life] for one in bearers for row in one.rows]),
         list(groups.values()),
         [
             (weigh_kinds(bearer, policy)[0], _reliability(bearer, policy), _rows(bearer, policy))
@@ -175,36 +178,49 @@ def foresee(
     if score.score == 0:
         return Outlook(None, None, None, None, None)
     fading = _fade(neighbourhood, policy)
-    month = _month_of(day)
-    kept = month + _MONTHS * retention_years
+    begin = _month_of(day)
+    end = begin + _MONTHS * retention_years
+
+    def find(value_at: Callable[[int], int], least: int) -> str:
+        expected = begin + _expect_months(value_at(day), least, fading.half_life)
+        return _text(_first_month(lambda at: value_at(at) >= least, begin, end, expected))
+
     below_high = below_medium = overturned = None
     if score.level == "HIGH":
-        below_high = _first_month(fading.is_high_at, month, kept)
+        below_high = find(fading.high_at, least_evidence(policy.level_high))
     if score.score >= policy.level_medium:
         medium = least_evidence(policy.level_medium)
-        below_medium = _first_month(lambda at: fading.evidence_at(at) >= medium, month, kept)
+        below_medium = find(fading.evidence_at, medium)
         overturned = _count_overturned(fading, medium, day)
-    direct_ends = links_end = None
-    if score.groups:
-        direct_ends = _first_month(lambda at: fading.direct_at(at) >= _ONE_POINT, month, kept)
-    if score.links:
-        links_end = _first_month(lambda at: fading.linked_at(at) >= _ONE_POINT, month, kept)
-    return Outlook(
-        _text(below_high), _text(below_medium), overturned, _text(direct_ends), _text(links_end)
-    )
+    direct_ends = find(fading.direct_at, _ONE_POINT) if score.groups else None
+    links_end = find(fading.linked_at, _ONE_POINT) if score.links else None
+    return Outlook(below_high, below_medium, overturned, direct_ends, links_end)
 
 
-def _first_month(holds: Callable[[int], bool], month: int, kept: int) -> int:
+def _expect_months(now: int, least: int, half_life: int) -> int:
+    """Expect how long it takes to fade to a least: right for one incident, near for others."""
+    if not least < now < GROUP_CAP:
+        return 0
+    mass, rest = now / (GROUP_CAP - now), least / (GROUP_CAP - least)
+    return int(half_life * log2(mass / rest) / _MONTH_DAYS)
+
+
+def _first_month(holds: Callable[[int], bool], begin: int, end: int, expected: int) -> int:
     """Give the first month on whose last day something that fades holds no more.
 
-    *Shape*: at the end of `kept` everything is gone, whatever has faded by then.
+    Where the month is as expected two looks find it, otherwise halving does. *Shape*: at `end`
+    everything is gone, whatever has faded by then.
     """
-    if holds(_last_day(kept - 1)):
-        return kept
-    low, high = month, kept - 1  # it doesn't hold at the end of `high`
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (middle + 1, high) if holds(_last_day(middle)) else (low, middle)
+    low, high = begin, end
+    look = max(low, min(expected, high - 1))
+    for number in count():
+        if holds(_last_day(look)):
+            low = near = look + 1
+        else:
+            high, near = look, look - 1
+        if low == high:
+            break
+        look = (low + high) // 2 if number else near
     return low
 
 
@@ -243,8 +259,6 @@ def _last_day(month: int) -> int:
     return day_number(date(year, number + 1, monthrange(year, number + 1)[1]))
 
 
-def _text(month: int | None) -> str | None:
-    if month is None:
-        return None
+def _text(month: int) -> str:
     year, number = divmod(month, _MONTHS)
     return f"{year}-{number + 1:02}"
