@@ -16,5 +16,5 @@ keys = parse_keys(**settings.require_keys())
 ledger = open_ledger(settings.database_url, keys, profiles, witnesses)
 public_url = settings.public_url or ledger.issuer
 application = create_app(ledger, public_url=public_url, body_max_bytes=settings.body_max_bytes)
-gc.set_threshold(20_000, 20, 20)  # a batch's answers live until it is rendered: no rubbish
+gc.set_threshold(100_000, 20, 20)  # a batch's answers live until it is rendered: no rubbish
 gc.freeze()  # what is loaded lives as long as the process: no collection need look at it again

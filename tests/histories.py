@@ -24,7 +24,7 @@ from ledger.deriving import Relief, weigh_report
 from ledger.graph.link import Presented
 from ledger.graph.neighbourhood import Evidence, build_neighbourhood
 from ledger.graph.posting import UNIX_ORDINAL, Multiplicity, Posting, day_number
-from ledger.identity.identifier import AccountRef, Identifier
+from ledger.identity.identifier import AccountRef, Identifier, IdentifierClaim
 from ledger.incident.incident import IncidentReport
 from ledger.incident.lifecycle import State, next_state
 from ledger.incident.statement import Change, Correction, Marking, Recycling, Restitution, Unlinking
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from oracle import Expected
 
     from ledger.assessing import AssessmentRequest
-    from ledger.identity.identifier import IdentifierClaim
     from ledger.incident.statement import Statement
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -389,7 +388,9 @@ def rename(value: Any) -> Any:
     if isinstance(value, AccountRef):
         return AccountRef(value.iss, f"renamed {value.sub[::-1]}")
     if isinstance(value, Identifier):
-        return replace(value, value=hashlib.sha256(value.value).digest())
+        return value._replace(value=hashlib.sha256(value.value).digest())
+    if isinstance(value, IdentifierClaim):
+        return value._replace(identifier=rename(value.identifier))
     if isinstance(value, tuple):
         return tuple(rename(one) for one in value)
     if is_dataclass(value) and not isinstance(value, type):

@@ -82,7 +82,7 @@ def test_order_commitment_differs_where_anything_differs() -> None:
 
 
 def test_rendered_question_is_what_the_interface_takes_and_all_of_it() -> None:
-    verified = replace(claim(Kind.PHONE, "+8613800000001"), verified_on=DAY)
+    verified = claim(Kind.PHONE, "+8613800000001")._replace(verified_on=DAY)
     address = claim(Kind.ADDR, "8 Lotus Lane", Binding.NONE, Bucket.FEW)
     plain = Question(
         account=AccountRef("https://shop-b.example", "买家 91"),

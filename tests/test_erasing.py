@@ -124,7 +124,7 @@ def test_first_of_two_overturns_nothing(
 def epoch_1() -> tuple[IdentifierClaim, ...]:
     """Claim the one identifier that a ledger of real people takes here."""
     phone = BUYER[0]
-    return (replace(phone, identifier=replace(phone.identifier, epoch=1, value=ELEMENT)),)
+    return (phone._replace(identifier=phone.identifier._replace(epoch=1, value=ELEMENT)),)
 
 
 # The encoding of a ristretto255 element (RFC 9496 appendix A.1, the generator).

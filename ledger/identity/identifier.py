@@ -11,9 +11,8 @@ import binascii
 import hashlib
 import hmac
 import re
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ledger.errors import InvalidIdentifier
 
@@ -126,8 +125,7 @@ _BUCKET_CODES = {bucket: code for code, bucket in enumerate(Bucket)}
 _BUCKETS = {code: bucket for bucket, code in _BUCKET_CODES.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Identifier:
+class Identifier(NamedTuple):
     """A kind, an epoch and the 32-byte blinded token."""
 
     kind: Kind
@@ -135,16 +133,14 @@ class Identifier:
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class AccountRef:
+class AccountRef(NamedTuple):
     """One buyer account at one platform: its issuer and the platform's pseudonym for it."""
 
     iss: str
     sub: str
 
 
-@dataclass(frozen=True, slots=True)
-class IdentifierClaim:
+class IdentifierClaim(NamedTuple):
     """An identifier as a platform bound it to an account."""
 
     identifier: Identifier
