@@ -39,7 +39,7 @@ from ledger.sequencing import draft_event, extend_log
 from ledger.store import entries as stored
 from ledger.store.engine import begin_read, begin_write
 from ledger.store.entries import StoredEvent
-from ledger.tiling import read_edge, read_inclusion
+from ledger.tiling import read_edge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -31,7 +31,7 @@ from ledger.sequencing import sign_state
 from ledger.store import entries, witnesses
 from ledger.store.engine import begin_read, begin_write
 from ledger.store.waiting import announce_publication
-from ledger.tiling import read_consistency, read_edge
+from ledger.tiling import recall_consistency, recall_edge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -170,7 +170,9 @@ def _sign(ledger: Ledger) -> SignedCheckpoint:
 
 def _prove(ledger: Ledger, old_size: int, size: int) -> tuple[bytes, ...]:
     with begin_read(ledger.database, snapshot=True) as connection:
-        return tuple(read_consistency(connection, read_edge(connection, size), old_size))
+        cache = ledger.database.cache
+        edge = recall_edge(connection, cache, size)
+        return tuple(recall_consistency(connection, cache, edge, old_size))
 
 
 def _offer(
