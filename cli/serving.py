@@ -38,7 +38,7 @@ from ledger.erasing import destroy_again
 from ledger.errors import InvalidInput, LedgerUnavailable
 from ledger.expiring import expire_due
 from ledger.governing import list_policies
-from ledger.sequencing import sequence
+from ledger.sequencing import BATCH_MAX, sequence
 from ledger.store.scrubbing import scrub_database
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ def worker(folder: Path, once: bool, disregard: tuple[str, ...]) -> None:
                 publisher.publish()
                 return
             publisher.check()
-            if not done:
+            if done < BATCH_MAX:
                 clock.wait(settings.sequence_interval_seconds)
 
 
