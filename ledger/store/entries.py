@@ -90,7 +90,10 @@ _NEXT = _UNPLACED.limit(bindparam("most")).subquery()
 _PLACE = bindparam("size", type_=BigInteger) - 1 + func.row_number().over(order_by=_NEXT.c.id)
 _PLACED = select(_NEXT.c.id, _PLACE.label("place")).subquery()
 _ASSIGN = update(event).where(event.c.id == _PLACED.c.id).values(entry_index=_PLACED.c.place)
-_ASSIGNED = _EVENTS.where(event.c.entry_index >= bindparam("size")).order_by(event.c.entry_index)
+_ASSIGNED = _EVENTS.where(
+    event.c.entry_index >= bindparam("size"),
+    event.c.entry_index < bindparam("size") + bindparam("count", type_=BigInteger),
+).order_by(event.c.entry_index)
 _LOCK = select(event.c.id).where(event.c.id == bindparam("row")).with_for_update()
 _ACCEPTED = [one for one in event.c if one.name not in {"id", "entry_index"}]
 _INSERT_EVENT = (
@@ -298,8 +301,9 @@ def count_overriding_since(connection: Connection, size: int) -> int:
 
 def assign_indexes(connection: Connection, size: int, limit: int) -> list[StoredEvent]:
     """Give pending events the indexes from a size of the log on, in accept order; give them."""
-    connection.execute(_ASSIGN, {"size": size, "most": limit})
-    return [_event(row) for row in connection.execute(_ASSIGNED, {"size": size})]
+    count = connection.execute(_ASSIGN, {"size": size, "most": limit}).rowcount
+    assigned = connection.execute(_ASSIGNED, {"size": size, "count": count})
+    return [_event(row) for row in assigned]
 
 
 def insert_entries(connection: Connection, entries: Sequence[tuple[int, bytes, bytes]]) -> None:
