@@ -1,9 +1,8 @@
 """The log alone, against pymerkle 7.0 and against hashlib's own speed, in the same run.
 
 CPU time of this process, for `--entries` random entries of 80 bytes: hashing and integrating them,
-proving inclusion from a database, verifying. Then durable appends on PostgreSQL by eight writers,
-sequenced in the background or inside the insert, where statements are drafted beforehand and
-nothing is derived from them, so that it is the log that is measured.
+proving inclusion from a database, verifying. Then durable appends on PostgreSQL
+(`bench/appending.py`), in turns.
 
 pymerkle is under the GPL and no dependency of anything here. It is measured where it is installed:
 `.venv/bin/pip install pymerkle==7.0.0`.
@@ -17,15 +16,11 @@ import importlib
 import random
 import secrets
 import time
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
-from threading import Event
 from typing import TYPE_CHECKING, Any
 
+from appending import append, measure_appends
 from ground import create_secrets, describe_machine, found_ledger, open_database
 
-from ledger.errors import LedgerUnavailable
-from ledger.log.leaf import Op
 from ledger.log.merkle import (
     extend_frontier,
     frontier_root,
@@ -35,20 +30,15 @@ from ledger.log.merkle import (
     verify_inclusion,
 )
 from ledger.log.tile import cut_tiles
-from ledger.sequencing import draft_event, extend_log
 from ledger.store import entries as stored
 from ledger.store.engine import begin_read, begin_write
-from ledger.store.entries import StoredEvent
-from ledger.tiling import read_edge, read_inclusion
+from ledger.store.tree_cache import TreeCache
+from ledger.tiling import read_edge, recall_inclusion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ledger.ledger import Ledger
-    from ledger.store.engine import Connection
-
 _STEP = 10_000
-_BATCH = 500
 
 
 def spend(work: Callable[[], object]) -> float:
@@ -112,16 +102,6 @@ def root_of(entries: Sequence[bytes]) -> bytes:
     return frontier_root(len(entries), extend_frontier(0, b"", leaf_hashes(entries)))
 
 
-def append(connection: Connection, entries: Sequence[bytes]) -> None:
-    """Append entries to the log of a connection, with nothing behind them."""
-    state = stored.read_state(connection, lock=True)
-    hashes = leaf_hashes(entries)
-    rows = list(zip(range(state.size, state.size + len(entries)), entries, hashes, strict=True))
-    stored.insert_entries(connection, rows)
-    advanced = extend_log(connection, state, hashes, state.policy_version)
-    stored.advance_state(connection, state, advanced)
-
-
 def measure_proofs(entries: Sequence[bytes], tree: Any, proofs: int) -> None:  # noqa: ANN401
     """Measure proofs of inclusion out of SQLite, and their verification."""
     chosen = random.Random(1)  # noqa: S311 - which entries are asked for is no secret
@@ -133,14 +113,18 @@ def measure_proofs(entries: Sequence[bytes], tree: Any, proofs: int) -> None:  #
             size = stored.read_state(connection).size
             indexes = [chosen.randrange(size - len(entries), size) for _ in range(proofs)]
             edge = read_edge(connection, size)
-            made = [read_inclusion(connection, edge, index) for index in indexes]
-            ours = spend(lambda: [read_inclusion(connection, edge, one) for one in indexes])
-            one_by_one = spend(
-                lambda: [
-                    read_inclusion(connection, read_edge(connection, size), one)
-                    for one in indexes[: proofs // 20]
-                ]
-            )
+
+            def prove(cache: TreeCache, chosen: Sequence[int]) -> list[list[bytes]]:
+                return [recall_inclusion(connection, cache, edge, one) for one in chosen]
+
+            cache = TreeCache()
+            started = time.process_time()
+            made = prove(cache, indexes)
+            first = time.process_time() - started
+            ours = spend(lambda: prove(cache, indexes))
+            few = proofs // 20
+            alone = spend(lambda: [prove(TreeCache(), [one]) for one in indexes[:few]])
+            edges = spend(lambda: [read_edge(connection, size) for _ in range(few)])
         hashes = [leaf_hash(entries[index - size + len(entries)]) for index in indexes]
         root = edge.root_hash
         cases = list(zip(hashes, indexes, made, strict=True))
@@ -150,9 +134,9 @@ def measure_proofs(entries: Sequence[bytes], tree: Any, proofs: int) -> None:  #
                 verify_inclusion(hashed, index, size, proof, root)
 
         verified = spend(verify)
-    few = proofs // 20
-    rate = f"{proofs / ours / 1e3:7.1f} k/s from SQLite"
-    print(f"inclusion          ours {rate}   edge read for each {few / one_by_one / 1e3:.2f} k/s")
+    print(f"inclusion          ours {proofs / ours / 1e3:7.1f} k/s warm")
+    read = f"first time {proofs / first / 1e3:.1f}, no tile kept {few / alone / 1e3:.1f}"
+    print(f"                   {read}, nor the edge {few / (alone + edges) / 1e3:.2f} k/s")
     print(f"verify             ours {proofs / verified / 1e3:7.1f} k/s")
     if tree is None:
         return
@@ -168,103 +152,13 @@ def measure_proofs(entries: Sequence[bytes], tree: Any, proofs: int) -> None:  #
     print(f"verify             pymerkle {rate}   ours / pymerkle {ratio:.1f}")
 
 
-# --- Appends ----------------------------------------------------------------------------------
-
-
-def draft(ledger: Ledger, number: int) -> StoredEvent:
-    """Draft a statement that is ready to be inserted."""
-    return draft_event(
-        ledger,
-        StoredEvent(
-            id=0,
-            platform=0,
-            jti=f"bench-{number}",
-            txn=None,
-            incident="",
-            op=int(Op.NOTED),
-            kid="bench",
-            received_at=datetime.now(UTC),
-            response_until=None,
-            active_from=None,
-            entry_index=None,
-            sealed=None,
-            salt=None,
-        ),
-        secrets.token_bytes(700),
-    )
-
-
-def integrate_pending(connection: Connection, limit: int) -> list[int]:
-    """Give pending statements their indexes and entries; give which."""
-    state = stored.read_state(connection, lock=True)
-    pending = stored.select_pending(connection, limit)
-    for index, event in enumerate(pending, state.size):
-        stored.assign_index(connection, event.id, index)
-    if pending:
-        append(connection, [secrets.token_bytes(80) for _ in pending])
-    return [event.id for event in pending]
-
-
-def measure_appends(count: int, writers: int, interval: float) -> None:
-    """Measure durable appends on PostgreSQL, sequenced beside the writers and inside the insert."""
-    with open_database("postgresql") as url, found_ledger(url, create_secrets()) as ledger:
-        drafts = [draft(ledger, number) for number in range(2 * count)]
-        inserted: dict[int, float] = {}
-        sequenced: dict[int, float] = {}
-        stop = Event()
-
-        def insert(event: StoredEvent) -> None:
-            with begin_write(ledger.database) as connection:
-                known = stored.insert_event(connection, event)
-            inserted[known] = time.perf_counter()
-
-        def insert_inside(event: StoredEvent) -> None:
-            while True:
-                try:
-                    with begin_write(ledger.database) as connection:
-                        stored.read_state(connection, lock=True)
-                        stored.insert_event(connection, event)
-                        integrate_pending(connection, _BATCH)
-                except LedgerUnavailable:
-                    continue
-                return
-
-        def work() -> None:
-            while not stop.is_set() or len(sequenced) < count:
-                with begin_write(ledger.database) as connection:
-                    done = integrate_pending(connection, _BATCH)
-                at = time.perf_counter()
-                sequenced.update(dict.fromkeys(done, at))
-                if len(done) < _BATCH:
-                    stop.wait(interval)
-
-        inside = run(writers, insert_inside, drafts[count:])
-        with ThreadPoolExecutor(1) as sequencer:
-            running = sequencer.submit(work)
-            beside = run(writers, insert, drafts[:count])
-            stop.set()
-            running.result()
-    waits = sorted(sequenced[one] - at for one, at in inserted.items())
-    rates = f"beside {count / beside:6.0f}/s   inside {count / inside:6.0f}/s"
-    print(f"postgresql         {writers} writers   {rates}   ratio {inside / beside:.1f}")
-    p50, p99 = (waits[len(waits) * part // 100] * 1e3 for part in (50, 99))
-    print(f"                   inserted to sequenced p50 {p50:.0f} ms, p99 {p99:.0f} ms")
-
-
-def run(writers: int, insert: Callable[[StoredEvent], None], events: list[StoredEvent]) -> float:
-    """Give the seconds that some writers take for all events."""
-    started = time.perf_counter()
-    with ThreadPoolExecutor(writers) as pool:
-        list(pool.map(insert, events))
-    return time.perf_counter() - started
-
-
 def main() -> None:
     """Measure everything and print ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--entries", type=int, default=1_000_000)
     parser.add_argument("--proofs", type=int, default=20_000)
-    parser.add_argument("--appends", type=int, default=4_000)
+    parser.add_argument("--appends", type=int, default=4_000, help="of each kind, in each turn")
+    parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--writers", type=int, default=8)
     parser.add_argument("--interval", type=float, default=0.1)
     chosen = parser.parse_args()
@@ -277,7 +171,7 @@ def main() -> None:
     entries = [secrets.token_bytes(80) for _ in range(chosen.entries)]
     tree = measure_hashing(entries, rival)
     measure_proofs(entries, tree, chosen.proofs)
-    measure_appends(chosen.appends, chosen.writers, chosen.interval)
+    measure_appends(chosen.appends, chosen.writers, chosen.interval, chosen.turns)
 
 
 if __name__ == "__main__":

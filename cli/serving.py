@@ -38,7 +38,7 @@ from ledger.erasing import destroy_again
 from ledger.errors import InvalidInput, LedgerUnavailable
 from ledger.expiring import expire_due
 from ledger.governing import list_policies
-from ledger.sequencing import sequence
+from ledger.sequencing import BATCH_MAX, sequence
 from ledger.store.scrubbing import scrub_database
 
 if TYPE_CHECKING:
@@ -184,17 +184,18 @@ def worker(folder: Path, once: bool, disregard: tuple[str, ...]) -> None:
         while not stopping:
             try:
                 now = clock.now()
-                done = sequence(ledger, now) + expire_due(ledger, now) + activate_due(ledger, now)
+                sequenced = sequence(ledger, now)
+                done = expire_due(ledger, now) + activate_due(ledger, now)
             except LedgerUnavailable as error:
                 if once:
                     raise
                 click.echo(f"bcl worker: {error}", err=True)
-                done = 0
-            if once and not done:
+                sequenced = done = 0
+            if once and not sequenced + done:
                 publisher.publish()
                 return
             publisher.check()
-            if not done:
+            if not done and sequenced < BATCH_MAX:  # few go together, and are signed together
                 clock.wait(settings.sequence_interval_seconds)
 
 

@@ -118,7 +118,7 @@ def _put_tile(connection: Connection, folder: _Folder, address: TileAddress) -> 
     """
     hashes = tiles.select_hashes(connection, address)
     if address.width == WIDTH:
-        (kept,) = tiles.select_tiles(connection, [address])
+        kept = tiles.select_tile(connection, address)
         if kept != build_tile(hashes):
             raise LedgerCorrupt("A tile isn't that of its hashes.")
     path = render_path(address.index, address.width)

@@ -28,7 +28,7 @@ from ledger.log.tile import HEIGHT, SIZE_MAX, WIDTH, TileAddress, first_size, re
 from ledger.store import entries, tiles
 from ledger.store.engine import begin_read
 from ledger.store.waiting import stream_publications
-from ledger.tiling import read_consistency, read_edge, read_inclusion
+from ledger.tiling import recall_consistency, recall_edge, recall_inclusion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ledger.ledger import Ledger
     from ledger.log.tile import Edge
     from ledger.store.engine import Connection
+    from ledger.store.tree_cache import TreeCache
 
 
 def latest_checkpoint(ledger: Ledger) -> str:
@@ -82,14 +83,16 @@ def prove_entries(
     where what is stored doesn't lead to the signed root.
     """
     proofs = []
+    cache = ledger.database.cache
     with begin_read(ledger.database, snapshot=True) as connection:
-        newest = _read_signed_edge(ledger, connection)
-        edge = _read_earlier_edge(connection, newest, newest.size if size is None else size)
+        newest = _recall_signed_edge(ledger, connection)
+        wanted = newest.size if size is None else size
+        edge = _recall_earlier_edge(connection, cache, newest, wanted)
         for index in indexes:
             entry = entries.find_entry(connection, index) if 0 <= index < edge.size else None
             if entry is None:
                 raise InvalidInput("An index lies beyond the size.")
-            proof = tuple(read_inclusion(connection, edge, index))
+            proof = tuple(recall_inclusion(connection, cache, edge, index))
             made = InclusionProof(index, edge.size, leaf_hash(entry), edge.root_hash, proof)
             try:
                 verify_inclusion(made.leaf_hash, index, edge.size, proof, edge.root_hash)
@@ -105,19 +108,20 @@ def prove_growth(ledger: Ledger, sizes: Sequence[tuple[int, int]]) -> list[Consi
     *Raises*: as `prove_entries`.
     """
     proofs = []
+    cache = ledger.database.cache
     with begin_read(ledger.database, snapshot=True) as connection:
-        newest = _read_signed_edge(ledger, connection)
+        newest = _recall_signed_edge(ledger, connection)
         for size1, size2 in sizes:
-            second = _read_earlier_edge(connection, newest, size2)
-            first = _read_earlier_edge(connection, second, size1)
-            proof = tuple(read_consistency(connection, second, size1))
+            second = _recall_earlier_edge(connection, cache, newest, size2)
+            first = _recall_earlier_edge(connection, cache, second, size1)
+            proof = tuple(recall_consistency(connection, cache, second, size1))
             roots = first.root_hash, second.root_hash
             proofs.append(ConsistencyProof(size1, size2, *roots, proof))
     return proofs
 
 
-def _read_signed_edge(ledger: Ledger, connection: Connection) -> Edge:
-    """Read the right edge of the newest published size, which must lead to the signed root."""
+def _recall_signed_edge(ledger: Ledger, connection: Connection) -> Edge:
+    """Give the right edge of the newest published size, which must lead to the signed root."""
     found = entries.find_checkpoint(connection)
     if found is None:
         raise ReceiptUnpublished("No checkpoint is published yet.")
@@ -125,21 +129,21 @@ def _read_signed_edge(ledger: Ledger, connection: Connection) -> Edge:
         checkpoint = open_checkpoint(found[1], (ledger.verifier,))
     except LedgerError as error:
         raise LedgerCorrupt("The newest checkpoint doesn't open.") from error
-    edge = read_edge(connection, checkpoint.size)
+    edge = recall_edge(connection, ledger.database.cache, checkpoint.size)
     if (found[0], edge.root_hash) != (checkpoint.size, checkpoint.root_hash):
         raise LedgerCorrupt("What is stored doesn't lead to the signed root.")
     return edge
 
 
-def _read_earlier_edge(connection: Connection, later: Edge, size: int) -> Edge:
-    """Read the right edge of a size from 1 to that of an edge, proved to be a prefix of it.
+def _recall_earlier_edge(connection: Connection, cache: TreeCache, later: Edge, size: int) -> Edge:
+    """Give the right edge of a size from 1 to that of an edge, proved to be a prefix of it.
 
     *Raises*: InvalidInput for other sizes, LedgerCorrupt where it is no prefix.
     """
     if not 0 < size <= later.size:
         raise InvalidInput("A size lies beyond what is published, or is 0.")
-    edge = read_edge(connection, size)
-    proof = read_consistency(connection, later, size)
+    edge = recall_edge(connection, cache, size)
+    proof = recall_consistency(connection, cache, later, size)
     try:
         verify_consistency(size, edge.root_hash, later.size, later.root_hash, proof)
     except InvalidProof as error:
@@ -156,8 +160,7 @@ def read_tile(ledger: Ledger, address: TileAddress) -> bytes:
         _require_published(connection, address)
         if address.width < WIDTH:
             return tiles.select_hashes(connection, address)
-        (tile,) = tiles.select_tiles(connection, [address])
-        return tile[: WIDTH * HASH_BYTES]
+        return tiles.select_tile(connection, address)[: WIDTH * HASH_BYTES]
 
 
 def read_bundle(ledger: Ledger, index: int, width: int) -> bytes:
@@ -214,21 +217,23 @@ def _prove(ledger: Ledger, caller: Caller, incident_id: str) -> str:
         if index is None or published is None:
             raise ReceiptUnpublished("No published checkpoint covers the entry yet.")
         size, note = published
-        proof = read_inclusion(connection, read_edge(connection, size), index)
+        cache = ledger.database.cache
+        edge = recall_edge(connection, cache, size)
+        proof = recall_inclusion(connection, cache, edge, index)
         entry = entries.find_entry(connection, index)
-    if entry is None:
-        raise LedgerCorrupt("An entry under a published checkpoint is missing.")
-    receipt = render_receipt(
-        Receipt(
-            entry=entry,
-            salt=report.salt,
-            index=index,
-            proof=tuple(proof),
-            checkpoint_note=note,
+        if entry is None:
+            raise LedgerCorrupt("An entry under a published checkpoint is missing.")
+        receipt = render_receipt(
+            Receipt(
+                entry=entry,
+                salt=report.salt,
+                index=index,
+                proof=tuple(proof),
+                checkpoint_note=note,
+            )
         )
-    )
-    try:
-        verify_receipt(receipt, (ledger.verifier,), token=open_event(ledger, report))
-    except LedgerError as error:
-        raise LedgerCorrupt("A receipt doesn't verify against the log.") from error
+        try:
+            verify_receipt(receipt, (ledger.verifier,), token=open_event(ledger, report))
+        except LedgerError as error:
+            raise LedgerCorrupt("A receipt doesn't verify against the log.") from error
     return receipt

@@ -30,8 +30,9 @@ from ledger.log.witness import AddCheckpoint, open_witnessed, read_cosignature
 from ledger.sequencing import sign_state
 from ledger.store import entries, witnesses
 from ledger.store.engine import begin_read, begin_write
+from ledger.store.tree_cache import TreeCache
 from ledger.store.waiting import announce_publication
-from ledger.tiling import read_consistency, read_edge
+from ledger.tiling import read_edge, recall_consistency
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -170,7 +171,9 @@ def _sign(ledger: Ledger) -> SignedCheckpoint:
 
 def _prove(ledger: Ledger, old_size: int, size: int) -> tuple[bytes, ...]:
     with begin_read(ledger.database, snapshot=True) as connection:
-        return tuple(read_consistency(connection, read_edge(connection, size), old_size))
+        nothing_kept = TreeCache()  # the witness is the first to verify it
+        edge = read_edge(connection, size)
+        return tuple(recall_consistency(connection, nothing_kept, edge, old_size))
 
 
 def _offer(

@@ -129,9 +129,9 @@ def sequence_pending(  # noqa: C901, PLR0912, PLR0915 - flat: no frame stands be
     version = state.policy_version
     tag_keys: dict[int, bytes] = {}
     written = []
-    for index, pending in enumerate(entries.select_pending(connection, limit), state.size):
-        stored = replace(pending, entry_index=index, gone=erased.get(index))
-        entries.assign_index(connection, stored.id, index)
+    pending = entries.assign_indexes(connection, state.size, limit)
+    for index, assigned in enumerate(pending, state.size):
+        stored = replace(assigned, gone=erased.get(index)) if erased else assigned
         if stored.platform not in tag_keys:
             uri, sealed = platforms.select_tag_key(connection, stored.platform)
             tag_keys[stored.platform] = open_tag_key(ledger, uri, sealed)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from ledger.log.tile import Edge, TileAddress
     from ledger.store.engine import Connection
+    from ledger.store.tree_cache import TreeCache
 
 
 def write_full_tiles(connection: Connection, size: int, rows: Sequence[bytes]) -> None:
@@ -54,16 +55,43 @@ def read_edge(connection: Connection, size: int) -> Edge:
         raise LedgerCorrupt("What is stored of the tree doesn't fit its size.") from error
 
 
-def read_inclusion(connection: Connection, edge: Edge, index: int) -> list[bytes]:
-    """Read the proof of the leaf at an index, below the edge's size, from one tile a level."""
+def recall_edge(connection: Connection, cache: TreeCache, size: int) -> Edge:
+    """Give the right edge of a size, read where it isn't kept. *Raises*: LedgerCorrupt."""
+    edge = cache.edges.find(size)
+    if edge is None:
+        edge = read_edge(connection, size)
+        cache.edges.keep(size, edge)
+    return edge
+
+
+def _recall_tiles(
+    connection: Connection, cache: TreeCache, addresses: Sequence[TileAddress]
+) -> list[bytes]:
+    found = []
+    for address in addresses:
+        place = address.level, address.index
+        tile = cache.tiles.find(place)
+        if tile is None:
+            tile = tiles.select_tile(connection, address)
+            cache.tiles.keep(place, tile)
+        found.append(tile)
+    return found
+
+
+def recall_inclusion(
+    connection: Connection, cache: TreeCache, edge: Edge, index: int
+) -> list[bytes]:
+    """Give the proof of the leaf at an index, below the edge's size, from one tile a level."""
     addresses = path_addresses(edge.size, index)
-    return prove_inclusion(edge, index, tiles.select_tiles(connection, addresses))
+    return prove_inclusion(edge, index, _recall_tiles(connection, cache, addresses))
 
 
-def read_consistency(connection: Connection, edge: Edge, size1: int) -> list[bytes]:
-    """Read the proof that a smaller log is a prefix of the edge's, from one tile a level.
+def recall_consistency(
+    connection: Connection, cache: TreeCache, edge: Edge, size1: int
+) -> list[bytes]:
+    """Give the proof that a smaller log is a prefix of the edge's, from one tile a level.
 
     *Raises*: InvalidProof for sizes below one or beyond the edge's.
     """
     addresses = path_addresses(edge.size, *prefix_end(size1)) if 0 < size1 < edge.size else []
-    return prove_consistency(edge, size1, tiles.select_tiles(connection, addresses))
+    return prove_consistency(edge, size1, _recall_tiles(connection, cache, addresses))

@@ -12,13 +12,14 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from ledger.errors import InvalidProof
-from ledger.log.merkle import HASH_BYTES, frontier_root, node_hash
+from ledger.log.merkle import EMPTY_ROOT, HASH_BYTES, node_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 HEIGHT = 8
 WIDTH = 1 << HEIGHT
@@ -130,6 +131,15 @@ def _list_starts(width: int) -> tuple[int, ...]:
 _STARTS = tuple(_list_starts(width) for width in range(WIDTH + 1))
 
 
+def _cut_siblings(column: int) -> Callable[[bytes], tuple[bytes, ...]]:
+    """Cut the siblings on the way up from a hash of a full tile, whose own height comes first."""
+    begins = [_STARTS[WIDTH][row] + (column >> row ^ 1) * HASH_BYTES for row in range(HEIGHT)]
+    return itemgetter(*[slice(begin, begin + HASH_BYTES) for begin in begins])
+
+
+_SIBLINGS = tuple(map(_cut_siblings, range(WIDTH)))
+
+
 # --- The right edge and proofs ----------------------------------------------------------------
 
 
@@ -137,17 +147,16 @@ _STARTS = tuple(_list_starts(width) for width in range(WIDTH + 1))
 class Edge:
     """The right edge of a log: its partial tiles by level, empty where there is none, and peaks.
 
-    `peaks` are the roots of the perfect subtrees, largest first: the frontier, hash by hash.
+    *Shape*: `peaks` are the roots of the perfect subtrees, largest first: the frontier, hash by
+    hash. `tails` are how a proof goes on from each of them: with all peaks right of it as one hash,
+    then with those left of it, nearest first.
     """
 
     size: int
     tiles: tuple[bytes, ...]
     peaks: tuple[bytes, ...]
-
-    @property
-    def root_hash(self) -> bytes:
-        """The root of the log of this size."""
-        return frontier_root(self.size, b"".join(self.peaks))
+    tails: tuple[tuple[bytes, ...], ...]
+    root_hash: bytes
 
 
 def edge_addresses(size: int) -> list[TileAddress]:
@@ -173,7 +182,13 @@ def build_edge(size: int, hashes: Sequence[bytes]) -> Edge:
             width = size >> HEIGHT * level & WIDTH - 1
             stop = _STARTS[width][row + 1]  # a peak is the last perfect node of its row
             peaks.append(tiles[level][stop - HASH_BYTES : stop])
-    return Edge(size, tiles, tuple(peaks))
+    tails: list[tuple[bytes, ...]] = []
+    right: tuple[bytes, ...] = ()  # all peaks right of one as one hash, none beside the last
+    for place, peak in reversed([*enumerate(peaks)]):
+        tails.append((*right, *reversed(peaks[:place])))
+        right = (node_hash(peak, *right) if right else peak,)
+    root = right[0] if right else EMPTY_ROOT
+    return Edge(size, tiles, tuple(peaks), tuple(reversed(tails)), root)
 
 
 def path_addresses(size: int, leaf: int, height: int = 0) -> list[TileAddress]:
@@ -181,8 +196,7 @@ def path_addresses(size: int, leaf: int, height: int = 0) -> list[TileAddress]:
     top = (leaf ^ size).bit_length() - 1
     return [
         TileAddress(level, leaf >> HEIGHT * (level + 1))
-        for level in range(height // HEIGHT, (top + HEIGHT - 1) // HEIGHT)
-        if leaf >> HEIGHT * (level + 1) < size >> HEIGHT * (level + 1)
+        for level in range(height // HEIGHT, top // HEIGHT)
     ]
 
 
@@ -237,36 +251,26 @@ def _find_node(edge: Edge, leaf: int, height: int, tiles: Sequence[bytes]) -> by
 def _prove_path(edge: Edge, leaf: int, height: int, tiles: Sequence[bytes]) -> list[bytes]:
     """List the siblings on the way from a node up to the root.
 
-    Within the perfect subtree that holds it each sibling is a slice of a tile. Then come the
-    peaks right of that subtree as one hash, and those left of it, nearest first.
+    Below the root of the perfect subtree that holds it each is a slice of a tile, of the right
+    edge where no full one is as high. The tail of that subtree's peak follows.
     """
     size = edge.size
     top = (leaf ^ size).bit_length() - 1
-    proof = []
-    given = iter(tiles)
-    while height < top:
-        level, row = divmod(height, HEIGHT)
-        base = height - row
-        if leaf >> base + HEIGHT < size >> base + HEIGHT:
-            tile, starts = next(given), _STARTS[WIDTH]
-        else:
-            tile, starts = edge.tiles[level], _STARTS[size >> base & WIDTH - 1]
-        stop = min(HEIGHT, top - base)
-        column = (leaf >> base & WIDTH - 1) >> row
-        for at in starts[row:stop]:
-            start = at + (column ^ 1) * HASH_BYTES
+    row = height % HEIGHT
+    base = height - row
+    proof: list[bytes] = []
+    for tile in tiles:
+        proof += _SIBLINGS[leaf >> base & WIDTH - 1](tile)
+        base += HEIGHT
+    if base < top:
+        tile, starts = edge.tiles[base // HEIGHT], _STARTS[size >> base & WIDTH - 1]
+        column = leaf >> base & WIDTH - 1
+        for begin in starts[: top - base]:
+            start = begin + (column ^ 1) * HASH_BYTES
             proof.append(tile[start : start + HASH_BYTES])
             column >>= 1
-        height = base + stop
-    left = (size >> top + 1).bit_count()
-    right = edge.peaks[left + 1 :]
-    if right:
-        bag = right[-1]
-        for peak in reversed(right[:-1]):
-            bag = node_hash(peak, bag)
-        proof.append(bag)
-    proof += reversed(edge.peaks[:left])
-    return proof
+    proof += edge.tails[(size >> top + 1).bit_count()]
+    return proof[row:]  # what is below the node was listed with its tile
 
 
 # --- What is served ---------------------------------------------------------------------------

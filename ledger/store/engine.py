@@ -11,7 +11,7 @@ import fcntl
 import os
 import sqlite3
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -21,6 +21,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, Operational
 from sqlalchemy.pool import StaticPool
 
 from ledger.errors import InvalidInput, LedgerCorrupt, LedgerUnavailable
+from ledger.store.tree_cache import TreeCache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,14 +53,16 @@ _UNREACHABLE = (OperationalError, sqlite3.OperationalError, psycopg.OperationalE
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """An engine, and where SQLite's writers queue. `lock_path` is None elsewhere.
+    """An engine, where SQLite's writers queue, and what was read of the tree.
 
-    *Shape*: `autocommit` is the same engine, whose transactions begin without a word.
+    *Shape*: `autocommit` is the same engine, whose transactions begin without a word; `lock_path`
+    is None elsewhere than on SQLite.
     """
 
     engine: Engine
     autocommit: Engine
     lock_path: str | None
+    cache: TreeCache = field(default_factory=TreeCache, repr=False)
 
     @property
     def embedded(self) -> bool:
@@ -123,6 +126,9 @@ def begin_read(database: Database, *, snapshot: bool = False) -> Iterator[Connec
                 connection.execution_options(begin=_SNAPSHOT)
             with connection.begin():
                 yield connection
+    except LedgerCorrupt:
+        database.cache.clear()  # whether it came from there or not: once mended it is read anew
+        raise
     except _UNREACHABLE as error:
         _forget_connections(database, error)
         raise LedgerUnavailable("The database can't be reached.") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, func, insert, select, union_all, update
+from sqlalchemy import BigInteger, bindparam, func, insert, select, union_all, update
 from sqlalchemy.exc import IntegrityError
 
 from ledger.errors import LedgerCorrupt, LedgerUnavailable
@@ -85,12 +85,40 @@ _BY_INDEX = _EVENTS.where(event.c.entry_index == bindparam("at"))
 _PENDING = (
     _EVENTS.where(event.c.entry_index.is_(None)).order_by(event.c.id).limit(bindparam("most"))
 )
+_UNPLACED = select(event.c.id).where(event.c.entry_index.is_(None)).order_by(event.c.id)
+_NEXT = _UNPLACED.limit(bindparam("most")).subquery()
+_PLACE = bindparam("size", type_=BigInteger) - 1 + func.row_number().over(order_by=_NEXT.c.id)
+_PLACED = select(_NEXT.c.id, _PLACE.label("place")).subquery()
+_ASSIGN = update(event).where(event.c.id == _PLACED.c.id).values(entry_index=_PLACED.c.place)
+_ASSIGNED = _EVENTS.where(
+    event.c.entry_index >= bindparam("size"),
+    event.c.entry_index < bindparam("size") + bindparam("count", type_=BigInteger),
+).order_by(event.c.entry_index)
 _LOCK = select(event.c.id).where(event.c.id == bindparam("row")).with_for_update()
-_INSERT_EVENT = insert(event).returning(event.c.id)
+_ACCEPTED = [one for one in event.c if one.name not in {"id", "entry_index"}]
+_INSERT_EVENT = (
+    insert(event)
+    .values({one: bindparam(one.name, type_=one.type) for one in _ACCEPTED})
+    .returning(event.c.id)
+)
+_CONTENT = [one for one in event_content.c if one.name != "event"]
 _INSERT_CONTENT = insert(event_content)
-_INSERT_ENTRY = insert(log_entry)
+_INSERTED = _INSERT_EVENT.cte("inserted")
+# Both rows in one round trip, which SQLite, that needs none, can't.
+_INSERT_BOTH = (
+    insert(event_content)
+    .from_select(
+        [event_content.c.event, *_CONTENT],
+        select(_INSERTED.c.id, *(bindparam(one.name, type_=one.type) for one in _CONTENT)),
+    )
+    .returning(event_content.c.event)
+)
+_INSERT_ENTRIES = 'INSERT INTO log_entry ("index", entry, leaf_hash) VALUES (?, ?, ?)'
+_INSERT_COLUMNS = (
+    'INSERT INTO log_entry ("index", entry, leaf_hash) '
+    "SELECT * FROM unnest(%s::bigint[], %s::bytea[], %s::bytea[])"
+)
 _INSERT_CHECKPOINT = insert(log_checkpoint)
-_ASSIGN = update(event).where(event.c.id == bindparam("row")).values(entry_index=bindparam("at"))
 _STATE = select(
     log_state.c.size, log_state.c.root, log_state.c.frontier, log_state.c.policy_version
 ).where(log_state.c.id == 1)
@@ -158,35 +186,20 @@ def insert_event(connection: Connection, new: StoredEvent) -> int:
     """
     if (new.sealed is None or new.salt is None) and new.gone is None:
         raise LedgerCorrupt("An event can't be accepted without its content.")
+    row = {one.name: getattr(new, one.name) for one in _ACCEPTED}
+    content = {}
+    if new.sealed is not None:
+        token, entry_key = new.sealed.ciphertext, new.sealed.wrapped_key
+        content = {"token": token, "entry_key": entry_key, "salt": new.salt}
     try:
-        event_id = connection.execute(
-            _INSERT_EVENT,
-            {
-                "platform": new.platform,
-                "jti": new.jti,
-                "txn": new.txn,
-                "incident": new.incident,
-                "op": new.op,
-                "kid": new.kid,
-                "received_at": new.received_at,
-                "response_until": new.response_until,
-                "active_from": new.active_from,
-                "conduct_day": new.conduct_day,
-            },
-        ).scalar_one()
+        if content and connection.dialect.name == "postgresql":
+            return int(connection.execute(_INSERT_BOTH, row | content).scalar_one())
+        event_id = int(connection.execute(_INSERT_EVENT, row).scalar_one())
     except IntegrityError as error:
         raise LedgerUnavailable("The same statement is being accepted right now.") from error
-    if new.sealed is not None:
-        connection.execute(
-            _INSERT_CONTENT,
-            {
-                "event": event_id,
-                "token": new.sealed.ciphertext,
-                "entry_key": new.sealed.wrapped_key,
-                "salt": new.salt,
-            },
-        )
-    return int(event_id)
+    if content:
+        connection.execute(_INSERT_CONTENT, {"event": event_id} | content)
+    return event_id
 
 
 def find_event(connection: Connection, platform_id: int, jti: str) -> StoredEvent | None:
@@ -286,20 +299,20 @@ def count_overriding_since(connection: Connection, size: int) -> int:
     return int(connection.execute(changing).scalar_one())
 
 
-def assign_index(connection: Connection, event_id: int, index: int) -> None:
-    """Give an accepted event its index."""
-    connection.execute(_ASSIGN, {"row": event_id, "at": index})
+def assign_indexes(connection: Connection, size: int, limit: int) -> list[StoredEvent]:
+    """Give pending events the indexes from a size of the log on, in accept order; give them."""
+    count = connection.execute(_ASSIGN, {"size": size, "most": limit}).rowcount
+    assigned = connection.execute(_ASSIGNED, {"size": size, "count": count})
+    return [_event(row) for row in assigned]
 
 
 def insert_entries(connection: Connection, entries: Sequence[tuple[int, bytes, bytes]]) -> None:
     """Insert entries. *Shape*: index, the exact entry, its leaf hash."""
-    connection.execute(
-        _INSERT_ENTRY,
-        [
-            {"index": index, "entry": entry, "leaf_hash": leaf_hash}
-            for index, entry, leaf_hash in entries
-        ],
-    )
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(_INSERT_ENTRIES, [*entries])
+    else:
+        columns = tuple(map(list, zip(*entries, strict=True)))
+        connection.exec_driver_sql(_INSERT_COLUMNS, columns)
 
 
 def find_entry(connection: Connection, index: int) -> bytes | None:

@@ -43,19 +43,16 @@ def insert_tiles(connection: Connection, tiles: Sequence[tuple[TileAddress, byte
     )
 
 
-def select_tiles(connection: Connection, addresses: Sequence[TileAddress]) -> list[bytes]:
-    """Give full tiles in the order asked for. *Raises*: LedgerCorrupt where one is missing."""
-    statement = _FIND[connection.dialect.name]
+def select_tile(connection: Connection, address: TileAddress) -> bytes:
+    """Give a full tile. *Raises*: LedgerCorrupt where it is missing."""
     cursor = connection.connection.cursor()
-    found: list[bytes] = []
-    for address in addresses:
-        cursor.execute(statement, (address.level, address.index))
-        row: Any = cursor.fetchone()
-        if row is None or len(row[0]) != FULL_BYTES:
-            raise LedgerCorrupt("A tile of the log is missing or cut short.")
-        found.append(row[0])
+    cursor.execute(_FIND[connection.dialect.name], (address.level, address.index))
+    row: Any = cursor.fetchone()
     cursor.close()
-    return found
+    if row is None or len(row[0]) != FULL_BYTES:
+        raise LedgerCorrupt("A tile of the log is missing or cut short.")
+    tile: bytes = row[0]
+    return tile
 
 
 def select_hashes(connection: Connection, address: TileAddress) -> bytes:
