@@ -23,6 +23,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from ledger.graph.rebuild import derive_index
+from ledger.identity.identifier import LOOKUP_KEY_BYTES
 from ledger.rebuilding import rebuild_index
 from ledger.store.arrays import read_table
 from ledger.store.engine import begin_read
@@ -197,7 +198,7 @@ def fill_index(path: str, incidents: Columns, edges: Columns) -> dict[str, float
     size = count_numbers((incidents["account"], edges["identifier"]))
     kinds = np.zeros(size, np.int16)
     kinds[edges["identifier"]] = np.tile((5, 3, 6), len(incidents["mass"]))
-    keys = random.bytes(32 * size)
+    keys = random.bytes(LOOKUP_KEY_BYTES * size)
     pieces = list(derive_index(incidents, edges).stream_pieces())
     postings = np.concatenate([piece.postings for piece in pieces])
     postings = postings[np.argsort(postings["account"], kind="stable")]
@@ -209,7 +210,7 @@ def fill_index(path: str, incidents: Columns, edges: Columns) -> dict[str, float
         insert(
             connection,
             "identifier",
-            ((n, keys[32 * n : 32 * n + 32], int(kinds[n])) for n in range(1, size)),
+            ((name_key(keys, n), n, int(kinds[n])) for n in range(1, size)),
             3,
         )
         rows = zip(*(column.tolist() for column in incidents.values()), strict=True)
@@ -219,11 +220,17 @@ def fill_index(path: str, incidents: Columns, edges: Columns) -> dict[str, float
             "VALUES (?, 'active', ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?)",
             ((f"inc_{row[0]:032x}", *[row[0]] * 3, *row[1:]) for row in rows),
         )
-        insert(connection, "edge", zip(*(c.tolist() for c in edges.values()), strict=True), 6)
+        stored = (edges[name] for name in ("event_index", "identifier", "binding", "declared"))
+        insert(connection, "edge", zip(*(c.tolist() for c in stored), strict=True), 4)
         insert(connection, "posting", iter(postings.tolist()), 11)
         insert(connection, "multiplicity", iter(counted.tolist()), 5)
         connection.commit()
         return {table: read_size(connection, table) for table in INDEX}
+
+
+def name_key(keys: bytes, number: int) -> bytes:
+    """Give the lookup key of a number."""
+    return keys[LOOKUP_KEY_BYTES * number : LOOKUP_KEY_BYTES * (number + 1)]
 
 
 def insert(

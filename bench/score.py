@@ -42,7 +42,8 @@ _STRANGER = b"an account that bears nothing..."
 _IN_MEMORY = "PRAGMA mmap_size=2000000000"
 _JOIN = """
 SELECT e.identifier, i.account, i.platform, i.half_life, sum(i.mass), min(i.first_day)
-FROM identifier t JOIN edge e ON e.identifier = t.id JOIN incident i ON i.account = e.account
+FROM identifier t JOIN edge e ON e.identifier = t.id
+                  JOIN incident i ON i.reported_index = e.event_index
 WHERE t.token IN (?, ?, ?, ?) GROUP BY 1, 2, 3, 4
 """
 

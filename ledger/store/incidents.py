@@ -120,13 +120,11 @@ def select_reported(
     return [_incident(row) for row in connection.execute(ordered)]
 
 
-def find_counting(connection: Connection) -> tuple[int, bytes] | None:
-    """Find some incident that counts: its report's index and the lookup key of its account."""
-    statement = select(incident.c.reported_index, identifier.c.token).join(
-        identifier, identifier.c.id == incident.c.account
-    )
-    row = connection.execute(statement.limit(1)).one_or_none()
-    return None if row is None else (row.reported_index, bytes(row.token))
+def find_counting(connection: Connection) -> tuple[int, int] | None:
+    """Find some incident that counts: its report's index and the row id of its account."""
+    statement = select(incident.c.reported_index, incident.c.account)
+    row = connection.execute(statement.where(incident.c.account.is_not(None)).limit(1)).first()
+    return None if row is None else (row.reported_index, row.account)
 
 
 def select_due(connection: Connection, now: datetime, limit: int) -> list[str]:

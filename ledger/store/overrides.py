@@ -18,6 +18,7 @@ from ledger.store.tables import (
     log_entry,
     marker,
     platform,
+    posting,
     recycling,
     separation,
 )
@@ -95,12 +96,13 @@ _RECYCLINGS = (
     .where(recycling.c.identifier.in_(bindparam("tokens", expanding=True)))
 )
 _GROUP_OF = select(platform.c.group_name).where(platform.c.id == bindparam("member"))
+_BEARERS = select(posting.c.account).where(posting.c.identifier == bindparam("token"))
 _EDGES_OF = (
-    select(edge.c.identifier, edge.c.platform, edge.c.event_index, edge.c.account)
+    select(edge.c.identifier, incident.c.platform, edge.c.event_index, incident.c.account)
     .add_columns(platform.c.group_name, incident.c.last_day)
     .join(incident, incident.c.reported_index == edge.c.event_index)
-    .join(platform, platform.c.id == edge.c.platform)
-    .where(edge.c.identifier == bindparam("token"))
+    .join(platform, platform.c.id == incident.c.platform)
+    .where(incident.c.account.in_(_BEARERS), edge.c.identifier == bindparam("token"))
     .order_by(edge.c.event_index)
 )
 

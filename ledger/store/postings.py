@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, insert, or_, select, text
 
-from ledger.store.tables import edge, identifier, marker, posting, recycling, separation
+from ledger.store.tables import (
+    edge,
+    identifier,
+    incident,
+    marker,
+    posting,
+    recycling,
+    separation,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -71,14 +79,21 @@ _UPSERT_MULTIPLICITY = text("""
                             THEN excluded.bucket_index ELSE multiplicity.bucket_index END
 """)
 _LATEST_EDGE = text("""
-    SELECT declared, event_index FROM edge
-    WHERE identifier = :identifier AND platform = :platform
-    ORDER BY event_index DESC LIMIT 1
+    SELECT e.declared, e.event_index
+    FROM posting p JOIN incident i ON i.account = p.account
+                   JOIN edge e ON e.event_index = i.reported_index AND e.identifier = p.identifier
+    WHERE p.identifier = :identifier AND p.platform = :platform
+    ORDER BY e.event_index DESC LIMIT 1
 """)
 _EMPTY = text("""
     DELETE FROM multiplicity WHERE identifier = :identifier AND platform = :platform
 """)
+# What an event that isn't the latest declared says nothing of the bucket.
 _LEAVE = text("""
+    UPDATE multiplicity SET accounts = accounts - :left
+    WHERE identifier = :identifier AND platform = :platform AND bucket_index <> :event_index
+""")
+_LEAVE_LATEST = text("""
     UPDATE multiplicity SET accounts = accounts - :left, bucket = :bucket,
                             bucket_index = :bucket_index
     WHERE identifier = :identifier AND platform = :platform
@@ -88,32 +103,47 @@ _LEAVE = text("""
 _IDENTIFIERS_OF = select(identifier.c.token, identifier.c.id).where(
     identifier.c.token.in_(bindparam("keys", expanding=True))
 )
+# Every identifier is referred to, and each of these columns is the first of a key.
+_LAST_IDENTIFIER = text("""
+    SELECT max(id) FROM (
+        SELECT max(identifier) AS id FROM posting UNION ALL
+        SELECT max(account) FROM separation UNION ALL
+        SELECT max(identifier) FROM marker UNION ALL
+        SELECT max(identifier) FROM recycling) AS used
+""")
 _INSERT_IDENTIFIER = insert(identifier)
 _INSERT_EDGE = insert(edge)
+_TOKENS_OF = select(edge.c.identifier).where(edge.c.event_index == bindparam("report"))
 _EDGES_OF = (
-    select(edge)
-    .where(
-        edge.c.identifier.in_(bindparam("identifiers", expanding=True)),
-        edge.c.platform == bindparam("member"),
-        edge.c.account == bindparam("bearer"),
-    )
+    select(edge.c.identifier, edge.c.event_index, edge.c.binding)
+    .join(incident, incident.c.reported_index == edge.c.event_index)
+    .where(incident.c.account == bindparam("bearer"))
     .order_by(edge.c.event_index)
 )
-_LINKS_OF = select(posting.c.identifier, posting.c.binding).where(
-    posting.c.account == bindparam("bearer"), posting.c.identifier != posting.c.account
+_UNBEAR = delete(posting).where(
+    posting.c.identifier.in_(bindparam("identifiers", expanding=True)),
+    posting.c.account == bindparam("bearer"),
 )
+
+
+def find_identifiers(connection: Connection, keys: Collection[bytes]) -> dict[bytes, int]:
+    """Give the row ids of those lookup keys that are known."""
+    rows = connection.execute(_IDENTIFIERS_OF, {"keys": list(keys)})
+    return {bytes(row.token): row.id for row in rows}
 
 
 def ensure_identifiers(connection: Connection, kinds: Mapping[bytes, int]) -> dict[bytes, int]:
     """Give the row ids of lookup keys with their kinds' codes, inserting what is new."""
     if not kinds:
         return {}
-    wanted = {"keys": list(kinds)}
-    found = {bytes(row.token): row.id for row in connection.execute(_IDENTIFIERS_OF, wanted)}
-    new = [{"token": key, "kind": kind} for key, kind in kinds.items() if key not in found]
+    found = find_identifiers(connection, kinds)
+    new = [key for key in kinds if key not in found]
     if new:
-        connection.execute(_INSERT_IDENTIFIER, new)
-        found = {bytes(row.token): row.id for row in connection.execute(_IDENTIFIERS_OF, wanted)}
+        last = connection.execute(_LAST_IDENTIFIER).scalar_one() or 0
+        added = {key: id_ for id_, key in enumerate(new, last + 1)}
+        rows = [{"token": key, "id": id_, "kind": kinds[key]} for key, id_ in added.items()]
+        connection.execute(_INSERT_IDENTIFIER, rows)
+        found |= added
     return found
 
 
@@ -126,13 +156,10 @@ def add_incident(
     are added; binding and bucket follow the event with the highest index.
     """
     account = added.account
-    at = {"account": account, "platform": added.platform}
-    linked = _by_token(connection.execute(_LINKS_OF, {"bearer": account}))
-    wanted = {"identifiers": list(bound), "member": added.platform, "bearer": account}
-    latest = _by_token(connection.execute(_EDGES_OF, wanted))
+    linked = _select_links(connection, account)
     index = added.reported_index
     bindings = {
-        i: latest[i].binding if i in latest and latest[i].event_index > index else claim.binding
+        i: linked[i].binding if i in linked and linked[i].event_index > index else claim.binding
         for i, claim in bound.items()
     }
     rows = [_mass_row(added, account, 0)]
@@ -150,10 +177,9 @@ def add_incident(
     connection.execute(
         _INSERT_EDGE,
         [
-            at
-            | {
-                "identifier": i,
+            {
                 "event_index": index,
+                "identifier": i,
                 "binding": claim.binding,
                 "declared": claim.bucket,
             }
@@ -166,7 +192,7 @@ def add_incident(
             {
                 "identifier": i,
                 "platform": added.platform,
-                "added": 0 if i in latest else 1,
+                "added": 0 if i in linked else 1,
                 "bucket": claim.bucket,
                 "bucket_index": index,
             }
@@ -177,29 +203,20 @@ def add_incident(
 
 def select_tokens(connection: Connection, counted: StoredIncident) -> list[int]:
     """Give the tokens that an incident links its account to."""
-    linked = [row.identifier for row in connection.execute(_LINKS_OF, {"bearer": counted.account})]
-    of_event = {"identifiers": linked, "member": counted.platform, "bearer": counted.account}
-    return [
-        row.identifier
-        for row in connection.execute(_EDGES_OF, of_event)
-        if row.event_index == counted.reported_index
-    ]
+    of_event = {"report": counted.reported_index}
+    return list(connection.execute(_TOKENS_OF, of_event).scalars())
 
 
-def cut_edge(
-    connection: Connection, token: int, platform: int, event_index: int, account: int
-) -> list[int]:
+def cut_edge(connection: Connection, token: int, event_index: int, account: int) -> list[int]:
     """Take away the link of one incident's account to a token, and give what it left so.
 
     *Shape*: the token, where the account has no other link to it, or nothing.
     """
-    at = (edge.c.identifier == token) & (edge.c.platform == platform)
-    connection.execute(delete(edge).where(at, edge.c.event_index == event_index))
-    wanted = {"identifiers": [token], "member": platform, "bearer": account}
-    latest = _by_token(connection.execute(_EDGES_OF, wanted)).get(token)
+    at = (edge.c.event_index == event_index) & (edge.c.identifier == token)
+    connection.execute(delete(edge).where(at))
+    latest = _select_links(connection, account).get(token)
     if latest is None:
-        of_account = (posting.c.identifier == token) & (posting.c.account == account)
-        connection.execute(delete(posting).where(of_account))
+        connection.execute(_UNBEAR, {"identifiers": [token], "bearer": account})
     else:
         rebound = {"identifier": token, "account": account, "binding": latest.binding}
         connection.execute(_REBIND, rebound)
@@ -215,22 +232,18 @@ def remove_incident(
     """Let an incident count no more and give the tokens that its account left altogether.
 
     *Shape*: `removed` as it stood while it counted, the row ids of its tokens, and the other
-    incidents that count against the account.
+    incidents that count against the account. Its own row bears no account any more.
     """
     account = removed.account
-    linked = _by_token(connection.execute(_LINKS_OF, {"bearer": account}))
-    of_event = (edge.c.platform == removed.platform) & edge.c.identifier.in_(tokens)
-    connection.execute(delete(edge).where(of_event, edge.c.event_index == removed.reported_index))
-    connection.execute(delete(posting).where(posting.c.account == account))
-    wanted = {"identifiers": list(tokens), "member": removed.platform, "bearer": account}
-    latest = _by_token(connection.execute(_EDGES_OF, wanted))
-    left = set(tokens) - set(latest)
-    rebound = {i: row.binding for i, row in (linked | latest).items()}
-    kept = {account: 0} | {i: binding for i, binding in rebound.items() if i not in left}
+    connection.execute(delete(edge).where(edge.c.event_index == removed.reported_index))
+    linked = _select_links(connection, account)
+    before = [account, *{*tokens, *linked}]
+    connection.execute(_UNBEAR, {"identifiers": before, "bearer": account})
+    kept = {account: 0} | {i: row.binding for i, row in linked.items()}
     rows = [_mass_row(one, i, kept[i]) for one in _sum_incidents(remaining) for i in kept]
     if rows:
         connection.execute(_UPSERT_POSTING, rows)
-    return left
+    return set(tokens) - set(linked)
 
 
 def _sum_incidents(borne: Iterable[StoredIncident]) -> Iterable[StoredIncident]:
@@ -253,9 +266,9 @@ def _sum_incidents(borne: Iterable[StoredIncident]) -> Iterable[StoredIncident]:
     return sums.values()
 
 
-def _by_token(rows: Iterable[Row[Any]]) -> dict[int, Row[Any]]:
-    """Give the last row of each token."""
-    return {row.identifier: row for row in rows}
+def _select_links(connection: Connection, account: int | None) -> dict[int, Row[Any]]:
+    """Give the latest edge of an account to each of its tokens."""
+    return {row.identifier: row for row in connection.execute(_EDGES_OF, {"bearer": account})}
 
 
 def _mass_row(one: StoredIncident, identifier_id: int | None, binding: int) -> dict[str, object]:
@@ -274,25 +287,31 @@ def _mass_row(one: StoredIncident, identifier_id: int | None, binding: int) -> d
 
 
 def recount_tokens(
-    connection: Connection, platform: int, tokens: Collection[int], left: Collection[int]
+    connection: Connection,
+    platform: int,
+    event_index: int,
+    tokens: Collection[int],
+    left: Collection[int],
 ) -> None:
-    """Recount a platform's multiplicities on tokens that lost an edge.
+    """Recount a platform's multiplicities on tokens that lost the edge of an event.
 
     *Shape*: `left` are the tokens that the account left altogether.
     """
     for token in tokens:
-        at = {"identifier": token, "platform": platform}
+        at = {"identifier": token, "platform": platform, "left": int(token in left)}
+        if connection.execute(_LEAVE, at | {"event_index": event_index}).rowcount:
+            continue
         last = connection.execute(_LATEST_EDGE, at).one_or_none()
         if last is None:
             connection.execute(_EMPTY, at)
             continue
         changed = {"bucket": last.declared, "bucket_index": last.event_index}
-        connection.execute(_LEAVE, at | changed | {"left": int(token in left)})
+        connection.execute(_LEAVE_LATEST, at | changed)
 
 
-def forget_identifiers(connection: Connection, candidates: Collection[int]) -> None:
+def forget_identifiers(connection: Connection, keys: Collection[bytes]) -> None:
     """Delete identifiers that nothing refers to any more: a kept key would be a trace."""
-    if not candidates:
+    if not keys:
         return
     used = [
         select(column).where(column == identifier.c.id).exists()
@@ -304,7 +323,7 @@ def forget_identifiers(connection: Connection, candidates: Collection[int]) -> N
             recycling.c.identifier,
         )
     ]
-    connection.execute(delete(identifier).where(identifier.c.id.in_(candidates), ~or_(*used)))
+    connection.execute(delete(identifier).where(identifier.c.token.in_(keys), ~or_(*used)))
 
 
 _MEMBERSHIPS = text("""
@@ -326,9 +345,10 @@ _POSTINGS = """
                    LEFT JOIN identifier a ON a.id = p.account
 """
 _EDGES = """
-    SELECT 'edge', t.token, t.kind, a.token, e.platform, e.event_index, e.binding, e.declared
-    FROM edge e LEFT JOIN identifier t ON t.id = e.identifier
-                LEFT JOIN identifier a ON a.id = e.account
+    SELECT 'edge', t.token, t.kind, a.token, i.platform, e.event_index, e.binding, e.declared
+    FROM edge e LEFT JOIN incident i ON i.reported_index = e.event_index
+                LEFT JOIN identifier t ON t.id = e.identifier
+                LEFT JOIN identifier a ON a.id = i.account
 """
 _MULTIPLICITIES = """
     SELECT 'multiplicity', t.token, t.kind, m.platform, m.accounts, m.bucket, m.bucket_index
@@ -347,13 +367,15 @@ def stream_index(connection: Connection) -> Iterator[tuple[object, ...]]:
             yield tuple(bytes(v) if isinstance(v, memoryview) else v for v in row)
 
 
+_REPORTS_UNDER = text("""
+    SELECT DISTINCT e.event_index
+    FROM identifier t JOIN posting p ON p.identifier = t.id
+                      JOIN incident i ON i.account = p.account
+                      JOIN edge e ON e.event_index = i.reported_index
+    WHERE t.token = :key AND t.id IN (e.identifier, i.account) ORDER BY e.event_index
+""")
+
+
 def find_token_incidents(connection: Connection, key: bytes) -> list[int]:
     """Give the report indexes under a token's or an account's key, to name what differs there."""
-    statement = (
-        select(edge.c.event_index)
-        .distinct()
-        .join(identifier, identifier.c.id.in_((edge.c.identifier, edge.c.account)))
-        .where(identifier.c.token == bindparam("key"))
-        .order_by(edge.c.event_index)
-    )
-    return list(connection.execute(statement, {"key": key}).scalars())
+    return list(connection.execute(_REPORTS_UNDER, {"key": key}).scalars())
