@@ -15,6 +15,7 @@ import sqlite3
 import time
 import tracemalloc
 from contextlib import closing
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from ledger.store.arrays import read_table
 from ledger.store.engine import begin_read
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from ledger.graph.rebuild import Array, Columns
 
@@ -38,6 +39,7 @@ TOKENS = 3
 PLATFORMS = 8
 RUNS = 3
 DAY = 20_400
+NAMELESS: Mapping[int, bytes] = MappingProxyType({})
 INDEX = ("identifier", "edge", "posting", "multiplicity")
 _FAST = ("PRAGMA synchronous=OFF", "PRAGMA foreign_keys=OFF", "PRAGMA cache_size=-800000")
 
@@ -192,8 +194,13 @@ def measure_database(accounts: int) -> None:
         )
 
 
-def fill_index(path: str, incidents: Columns, edges: Columns) -> dict[str, float]:
-    """Fill an empty index in the order of the log; give the MB of each table with its indexes."""
+def fill_index(
+    path: str, incidents: Columns, edges: Columns, names: Mapping[int, bytes] = NAMELESS
+) -> dict[str, float]:
+    """Fill an empty index in the order of the log; give the MB of each table with its indexes.
+
+    *Shape*: `names` are lookup keys by number; those of all others are random.
+    """
     random = np.random.default_rng(3)
     size = count_numbers((incidents["account"], edges["identifier"]))
     kinds = np.zeros(size, np.int16)
@@ -210,7 +217,7 @@ def fill_index(path: str, incidents: Columns, edges: Columns) -> dict[str, float
         insert(
             connection,
             "identifier",
-            ((name_key(keys, n), n, int(kinds[n])) for n in range(1, size)),
+            ((names.get(n) or name_key(keys, n), n, int(kinds[n])) for n in range(1, size)),
             3,
         )
         rows = zip(*(column.tolist() for column in incidents.values()), strict=True)

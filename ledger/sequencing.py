@@ -158,8 +158,8 @@ def sequence_pending(  # noqa: C901, PLR0912, PLR0915 - flat: no frame stands be
                 tokens = postings.select_tokens(connection, one.before)
                 others = incidents.select_account_incidents(connection, one.before.account)
                 left = postings.remove_incident(connection, one.before, tokens, others)
-                at = one.before.platform, one.before.reported_index
-                postings.recount_tokens(connection, *at, tokens, left)
+                reported = one.before.platform, one.before.reported_index
+                postings.recount_tokens(connection, *reported, tokens, left)
             after = one.after
             if after is not None and one.account is not None:
                 after = replace(after, account=ids[one.account])
@@ -175,11 +175,10 @@ def sequence_pending(  # noqa: C901, PLR0912, PLR0915 - flat: no frame stands be
                 overrides.count_decided(connection, after.platform, one.decided)
             if one.override is not None:
                 overrides.insert_override(connection, one.override, ids)
-                for token, *at, account in overrides.select_cut_edges(
-                    connection, one.override, ids
-                ):
-                    gone = postings.cut_edge(connection, token, at[1], account)
-                    postings.recount_tokens(connection, *at, [token], gone)
+                for cut in overrides.select_cut_edges(connection, one.override, ids):
+                    token, member, report, account = cut
+                    gone = postings.cut_edge(connection, token, report, account)
+                    postings.recount_tokens(connection, member, report, [token], gone)
             postings.forget_identifiers(connection, keys)
         if effect.pieces is not None:
             if evidence.delete_pieces(connection, stored.incident):

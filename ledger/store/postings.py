@@ -266,9 +266,10 @@ def _sum_incidents(borne: Iterable[StoredIncident]) -> Iterable[StoredIncident]:
     return sums.values()
 
 
-def _select_links(connection: Connection, account: int | None) -> dict[int, Row[Any]]:
+def _select_links(connection: Connection, account: int | None) -> dict[int, Row[Any, Any, Any]]:
     """Give the latest edge of an account to each of its tokens."""
-    return {row.identifier: row for row in connection.execute(_EDGES_OF, {"bearer": account})}
+    rows = connection.execute(_EDGES_OF, {"bearer": account})
+    return {row.identifier: row for row in rows}
 
 
 def _mass_row(one: StoredIncident, identifier_id: int | None, binding: int) -> dict[str, object]:
