@@ -121,7 +121,7 @@ def draft_event(ledger: Ledger, event: StoredEvent, token: bytes) -> StoredEvent
     return replace(event, sealed=sealed, salt=secrets.token_bytes(32))
 
 
-def sequence_pending(  # noqa: C901, PLR0912, PLR0915 - flat: no frame stands between the one writer and its statements
+def sequence_pending(  # noqa: C901, PLR0912 - flat: no frame stands between the one writer and its statements
     ledger: Ledger,
     connection: Connection,
     limit: int = BATCH_MAX,
@@ -155,11 +155,8 @@ def sequence_pending(  # noqa: C901, PLR0912, PLR0915 - flat: no frame stands be
             if one.before is not None and one.before.account is not None:
                 keys = _name_keys(ledger, connection, one.before)
                 incidents.replace_incident(connection, replace(one.before, account=None))
-                tokens = postings.select_tokens(connection, one.before)
                 others = incidents.select_account_incidents(connection, one.before.account)
-                left = postings.remove_incident(connection, one.before, tokens, others)
-                reported = one.before.platform, one.before.reported_index
-                postings.recount_tokens(connection, *reported, tokens, left)
+                postings.remove_incident(connection, one.before, others)
             after = one.after
             if after is not None and one.account is not None:
                 after = replace(after, account=ids[one.account])
@@ -176,9 +173,7 @@ def sequence_pending(  # noqa: C901, PLR0912, PLR0915 - flat: no frame stands be
             if one.override is not None:
                 overrides.insert_override(connection, one.override, ids)
                 for cut in overrides.select_cut_edges(connection, one.override, ids):
-                    token, member, report, account = cut
-                    gone = postings.cut_edge(connection, token, report, account)
-                    postings.recount_tokens(connection, member, report, [token], gone)
+                    postings.cut_edge(connection, *cut)
             postings.forget_identifiers(connection, keys)
         if effect.pieces is not None:
             if evidence.delete_pieces(connection, stored.incident):

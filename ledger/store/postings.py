@@ -88,7 +88,7 @@ _LATEST_EDGE = text("""
 _EMPTY = text("""
     DELETE FROM multiplicity WHERE identifier = :identifier AND platform = :platform
 """)
-# What an event that isn't the latest declared says nothing of the bucket.
+# Only the latest event's edge says what the bucket is.
 _LEAVE = text("""
     UPDATE multiplicity SET accounts = accounts - :left
     WHERE identifier = :identifier AND platform = :platform AND bucket_index <> :event_index
@@ -201,17 +201,10 @@ def add_incident(
     )
 
 
-def select_tokens(connection: Connection, counted: StoredIncident) -> list[int]:
-    """Give the tokens that an incident links its account to."""
-    of_event = {"report": counted.reported_index}
-    return list(connection.execute(_TOKENS_OF, of_event).scalars())
-
-
-def cut_edge(connection: Connection, token: int, event_index: int, account: int) -> list[int]:
-    """Take away the link of one incident's account to a token, and give what it left so.
-
-    *Shape*: the token, where the account has no other link to it, or nothing.
-    """
+def cut_edge(
+    connection: Connection, token: int, platform: int, event_index: int, account: int
+) -> None:
+    """Take away the edge of one incident to a token, and the link where there is no other."""
     at = (edge.c.event_index == event_index) & (edge.c.identifier == token)
     connection.execute(delete(edge).where(at))
     latest = _select_links(connection, account).get(token)
@@ -220,22 +213,20 @@ def cut_edge(connection: Connection, token: int, event_index: int, account: int)
     else:
         rebound = {"identifier": token, "account": account, "binding": latest.binding}
         connection.execute(_REBIND, rebound)
-    return [token] if latest is None else []
+    _recount_token(connection, token, platform, event_index, left=latest is None)
 
 
 def remove_incident(
-    connection: Connection,
-    removed: StoredIncident,
-    tokens: Collection[int],
-    remaining: Sequence[StoredIncident],
-) -> set[int]:
-    """Let an incident count no more and give the tokens that its account left altogether.
+    connection: Connection, removed: StoredIncident, remaining: Sequence[StoredIncident]
+) -> None:
+    """Let an incident count no more.
 
-    *Shape*: `removed` as it stood while it counted, the row ids of its tokens, and the other
-    incidents that count against the account. Its own row bears no account any more.
+    *Shape*: `removed` as it stood while it counted, and the other incidents that count against
+    the account. Its own row bears no account any more.
     """
-    account = removed.account
-    connection.execute(delete(edge).where(edge.c.event_index == removed.reported_index))
+    account, index = removed.account, removed.reported_index
+    tokens = connection.execute(_TOKENS_OF, {"report": index}).scalars().all()
+    connection.execute(delete(edge).where(edge.c.event_index == index))
     linked = _select_links(connection, account)
     before = [account, *{*tokens, *linked}]
     connection.execute(_UNBEAR, {"identifiers": before, "bearer": account})
@@ -243,7 +234,8 @@ def remove_incident(
     rows = [_mass_row(one, i, kept[i]) for one in _sum_incidents(remaining) for i in kept]
     if rows:
         connection.execute(_UPSERT_POSTING, rows)
-    return set(tokens) - set(linked)
+    for token in tokens:
+        _recount_token(connection, token, removed.platform, index, left=token not in linked)
 
 
 def _sum_incidents(borne: Iterable[StoredIncident]) -> Iterable[StoredIncident]:
@@ -287,25 +279,20 @@ def _mass_row(one: StoredIncident, identifier_id: int | None, binding: int) -> d
     }
 
 
-def recount_tokens(
-    connection: Connection,
-    platform: int,
-    event_index: int,
-    tokens: Collection[int],
-    left: Collection[int],
+def _recount_token(
+    connection: Connection, token: int, platform: int, event_index: int, *, left: bool
 ) -> None:
-    """Recount a platform's multiplicities on tokens that lost the edge of an event.
+    """Recount a platform's accounts on a token that lost the edge of an event.
 
-    *Shape*: `left` are the tokens that the account left altogether.
+    *Shape*: `left` where an account left the token altogether.
     """
-    for token in tokens:
-        at = {"identifier": token, "platform": platform, "left": int(token in left)}
-        if connection.execute(_LEAVE, at | {"event_index": event_index}).rowcount:
-            continue
-        last = connection.execute(_LATEST_EDGE, at).one_or_none()
-        if last is None:
-            connection.execute(_EMPTY, at)
-            continue
+    at = {"identifier": token, "platform": platform, "left": int(left)}
+    if connection.execute(_LEAVE, at | {"event_index": event_index}).rowcount:
+        return
+    last = connection.execute(_LATEST_EDGE, at).one_or_none()
+    if last is None:
+        connection.execute(_EMPTY, at)
+    else:
         changed = {"bucket": last.declared, "bucket_index": last.event_index}
         connection.execute(_LEAVE_LATEST, at | changed)
 
