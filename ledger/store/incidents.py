@@ -99,9 +99,10 @@ def stream_incidents(connection: Connection) -> Iterator[tuple[str, int, tuple[o
     An account's lookup key stands in the place of its row id, and no value is interpreted.
     """
     others = [one for one in incident.c if one.name not in {"id", "reported_index", "account"}]
-    borne = (incident.c.account.is_not(None), identifier.c.token)
+    named = select(identifier.c.id, identifier.c.token).cte("named").prefix_with("MATERIALIZED")
+    borne = (incident.c.account.is_not(None), named.c.token)
     statement = select(incident.c.id, incident.c.reported_index, *borne, *others).outerjoin_from(
-        incident, identifier, identifier.c.id == incident.c.account
+        incident, named, named.c.id == incident.c.account
     )
     for row in connection.execute(statement):
         yield row[0], row[1], tuple(row[2:])

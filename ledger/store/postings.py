@@ -326,21 +326,24 @@ def stream_memberships(connection: Connection) -> Iterator[Row[Any]]:
     yield from connection.execute(_MEMBERSHIPS)
 
 
+# For statements that join all identifiers by row id: SQLite makes an index of these
+# for the length of the statement.
+NAMED = "WITH named AS MATERIALIZED (SELECT id, token, kind FROM identifier)"
 _POSTINGS = """
     SELECT 'posting', t.token, t.kind, a.token, p.platform, p.half_life, p.mass, p.count,
            p.disputed, p.level_a, p.binding, p.first_day, p.last_day
-    FROM posting p LEFT JOIN identifier t ON t.id = p.identifier
-                   LEFT JOIN identifier a ON a.id = p.account
+    FROM posting p LEFT JOIN named t ON t.id = p.identifier
+                   LEFT JOIN named a ON a.id = p.account
 """
 _EDGES = """
     SELECT 'edge', t.token, t.kind, a.token, i.platform, e.event_index, e.binding, e.declared
     FROM edge e LEFT JOIN incident i ON i.reported_index = e.event_index
-                LEFT JOIN identifier t ON t.id = e.identifier
-                LEFT JOIN identifier a ON a.id = i.account
+                LEFT JOIN named t ON t.id = e.identifier
+                LEFT JOIN named a ON a.id = i.account
 """
 _MULTIPLICITIES = """
     SELECT 'multiplicity', t.token, t.kind, m.platform, m.accounts, m.bucket, m.bucket_index
-    FROM multiplicity m LEFT JOIN identifier t ON t.id = m.identifier
+    FROM multiplicity m LEFT JOIN named t ON t.id = m.identifier
 """
 _IDENTIFIERS = "SELECT 'identifier', t.token, t.kind FROM identifier t"
 
@@ -351,7 +354,7 @@ def stream_index(connection: Connection) -> Iterator[tuple[object, ...]]:
     A row that refers to nothing is streamed too, without a token: a query might still read it.
     """
     for statement in (_POSTINGS, _EDGES, _MULTIPLICITIES, _IDENTIFIERS):
-        for row in connection.execute(text(statement)):
+        for row in connection.execute(text(f"{NAMED} {statement}")):
             yield tuple(bytes(v) if isinstance(v, memoryview) else v for v in row)
 
 
