@@ -136,7 +136,8 @@ def ensure_identifiers(connection: Connection, kinds: Mapping[bytes, int]) -> di
     """Give the row ids of lookup keys with their kinds' codes, inserting what is new."""
     if not kinds:
         return {}
-    found = find_identifiers(connection, kinds)
+    wanted = {"keys": list(kinds)}
+    found = {bytes(row.token): row.id for row in connection.execute(_IDENTIFIERS_OF, wanted)}
     new = [key for key in kinds if key not in found]
     if new:
         last = connection.execute(_LAST_IDENTIFIER).scalar_one() or 0
@@ -156,7 +157,7 @@ def add_incident(
     are added; binding and bucket follow the event with the highest index.
     """
     account = added.account
-    linked = _select_links(connection, account)
+    linked = _by_token(connection.execute(_EDGES_OF, {"bearer": account}))
     index = added.reported_index
     bindings = {
         i: linked[i].binding if i in linked and linked[i].event_index > index else claim.binding
@@ -207,7 +208,7 @@ def cut_edge(
     """Take away the edge of one incident to a token, and the link where there is no other."""
     at = (edge.c.event_index == event_index) & (edge.c.identifier == token)
     connection.execute(delete(edge).where(at))
-    latest = _select_links(connection, account).get(token)
+    latest = _by_token(connection.execute(_EDGES_OF, {"bearer": account})).get(token)
     if latest is None:
         connection.execute(_UNBEAR, {"identifiers": [token], "bearer": account})
     else:
@@ -227,7 +228,7 @@ def remove_incident(
     account, index = removed.account, removed.reported_index
     tokens = connection.execute(_TOKENS_OF, {"report": index}).scalars().all()
     connection.execute(delete(edge).where(edge.c.event_index == index))
-    linked = _select_links(connection, account)
+    linked = _by_token(connection.execute(_EDGES_OF, {"bearer": account}))
     before = [account, *{*tokens, *linked}]
     connection.execute(_UNBEAR, {"identifiers": before, "bearer": account})
     kept = {account: 0} | {i: row.binding for i, row in linked.items()}
@@ -258,9 +259,8 @@ def _sum_incidents(borne: Iterable[StoredIncident]) -> Iterable[StoredIncident]:
     return sums.values()
 
 
-def _select_links(connection: Connection, account: int | None) -> dict[int, Row[Any, Any, Any]]:
+def _by_token(rows: Iterable[Row[Any, Any, Any]]) -> dict[int, Row[Any, Any, Any]]:
     """Give the latest edge of an account to each of its tokens."""
-    rows = connection.execute(_EDGES_OF, {"bearer": account})
     return {row.identifier: row for row in rows}
 
 
