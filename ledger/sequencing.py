@@ -121,7 +121,7 @@ def draft_event(ledger: Ledger, event: StoredEvent, token: bytes) -> StoredEvent
     return replace(event, sealed=sealed, salt=secrets.token_bytes(32))
 
 
-def sequence_pending(  # noqa: C901, PLR0912 - flat: no frame stands between the one writer and its statements
+def sequence_pending(  # noqa: C901, PLR0912, PLR0915 - flat: no frame stands between the one writer and its statements
     ledger: Ledger,
     connection: Connection,
     limit: int = BATCH_MAX,
@@ -153,10 +153,12 @@ def sequence_pending(  # noqa: C901, PLR0912 - flat: no frame stands between the
             ids = postings.ensure_identifiers(connection, one.kinds)
             keys: list[bytes] = []
             if one.before is not None and one.before.account is not None:
-                keys = _name_keys(ledger, connection, one.before)
+                told = entries.find_entry_event(connection, one.before.content_index)
+                keys = _name_keys(ledger, told)
                 incidents.replace_incident(connection, replace(one.before, account=None))
                 others = incidents.select_account_incidents(connection, one.before.account)
-                postings.remove_incident(connection, one.before, others)
+                lost = postings.remove_incident(connection, one.before, others)
+                postings.recount_tokens(connection, lost)
             after = one.after
             if after is not None and one.account is not None:
                 after = replace(after, account=ids[one.account])
@@ -173,7 +175,8 @@ def sequence_pending(  # noqa: C901, PLR0912 - flat: no frame stands between the
             if one.override is not None:
                 overrides.insert_override(connection, one.override, ids)
                 for cut in overrides.select_cut_edges(connection, one.override, ids):
-                    postings.cut_edge(connection, *cut)
+                    lost = postings.cut_edge(connection, *cut)
+                    postings.recount_tokens(connection, lost)
             postings.forget_identifiers(connection, keys)
         if effect.pieces is not None:
             if evidence.delete_pieces(connection, stored.incident):
@@ -190,9 +193,8 @@ def sequence_pending(  # noqa: C901, PLR0912 - flat: no frame stands between the
     return len(written)
 
 
-def _name_keys(ledger: Ledger, connection: Connection, known: StoredIncident) -> list[bytes]:
-    """Give the lookup keys of a counting incident's account and tokens, out of what it says."""
-    content = entries.find_entry_event(connection, known.content_index)
+def _name_keys(ledger: Ledger, content: StoredEvent | None) -> list[bytes]:
+    """Give the lookup keys of the account and the tokens that a report names."""
     account, claims = find_keys(ledger, read_report(ledger, content))
     return [account, *(claim.key for claim in claims)]
 

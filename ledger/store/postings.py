@@ -42,6 +42,16 @@ class TokenClaim:
     bucket: int
 
 
+@dataclass(frozen=True, slots=True)
+class LostEdge:
+    """An edge that is gone; `left` where its account has no other link to the token."""
+
+    token: int
+    platform: int
+    event_index: int
+    left: bool
+
+
 _UPSERT_POSTING = text("""
     INSERT INTO posting (identifier, account, platform, half_life, mass, count, disputed,
                          level_a, binding, first_day, last_day)
@@ -204,7 +214,7 @@ def add_incident(
 
 def cut_edge(
     connection: Connection, token: int, platform: int, event_index: int, account: int
-) -> None:
+) -> list[LostEdge]:
     """Take away the edge of one incident to a token, and the link where there is no other."""
     at = (edge.c.event_index == event_index) & (edge.c.identifier == token)
     connection.execute(delete(edge).where(at))
@@ -214,13 +224,13 @@ def cut_edge(
     else:
         rebound = {"identifier": token, "account": account, "binding": latest.binding}
         connection.execute(_REBIND, rebound)
-    _recount_token(connection, token, platform, event_index, left=latest is None)
+    return [LostEdge(token, platform, event_index, latest is None)]
 
 
 def remove_incident(
     connection: Connection, removed: StoredIncident, remaining: Sequence[StoredIncident]
-) -> None:
-    """Let an incident count no more.
+) -> list[LostEdge]:
+    """Let an incident count no more, and give the edges that it had.
 
     *Shape*: `removed` as it stood while it counted, and the other incidents that count against
     the account. Its own row bears no account any more.
@@ -235,8 +245,7 @@ def remove_incident(
     rows = [_mass_row(one, i, kept[i]) for one in _sum_incidents(remaining) for i in kept]
     if rows:
         connection.execute(_UPSERT_POSTING, rows)
-    for token in tokens:
-        _recount_token(connection, token, removed.platform, index, left=token not in linked)
+    return [LostEdge(one, removed.platform, index, one not in linked) for one in tokens]
 
 
 def _sum_incidents(borne: Iterable[StoredIncident]) -> Iterable[StoredIncident]:
@@ -279,20 +288,16 @@ def _mass_row(one: StoredIncident, identifier_id: int | None, binding: int) -> d
     }
 
 
-def _recount_token(
-    connection: Connection, token: int, platform: int, event_index: int, *, left: bool
-) -> None:
-    """Recount a platform's accounts on a token that lost the edge of an event.
-
-    *Shape*: `left` where an account left the token altogether.
-    """
-    at = {"identifier": token, "platform": platform, "left": int(left)}
-    if connection.execute(_LEAVE, at | {"event_index": event_index}).rowcount:
-        return
-    last = connection.execute(_LATEST_EDGE, at).one_or_none()
-    if last is None:
-        connection.execute(_EMPTY, at)
-    else:
+def recount_tokens(connection: Connection, lost: Iterable[LostEdge]) -> None:
+    """Recount the platforms' accounts on tokens that lost an edge."""
+    for one in lost:
+        at = {"identifier": one.token, "platform": one.platform, "left": int(one.left)}
+        if connection.execute(_LEAVE, at | {"event_index": one.event_index}).rowcount:
+            continue
+        last = connection.execute(_LATEST_EDGE, at).one_or_none()
+        if last is None:
+            connection.execute(_EMPTY, at)
+            continue
         changed = {"bucket": last.declared, "bucket_index": last.event_index}
         connection.execute(_LEAVE_LATEST, at | changed)
 
