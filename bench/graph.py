@@ -15,6 +15,7 @@ import sqlite3
 import time
 import tracemalloc
 from contextlib import closing
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,12 +24,13 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from ledger.graph.rebuild import derive_index
+from ledger.identity.identifier import LOOKUP_KEY_BYTES
 from ledger.rebuilding import rebuild_index
 from ledger.store.arrays import read_table
 from ledger.store.engine import begin_read
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from ledger.graph.rebuild import Array, Columns
 
@@ -37,6 +39,7 @@ TOKENS = 3
 PLATFORMS = 8
 RUNS = 3
 DAY = 20_400
+NAMELESS: Mapping[int, bytes] = MappingProxyType({})
 INDEX = ("identifier", "edge", "posting", "multiplicity")
 _FAST = ("PRAGMA synchronous=OFF", "PRAGMA foreign_keys=OFF", "PRAGMA cache_size=-800000")
 
@@ -191,13 +194,18 @@ def measure_database(accounts: int) -> None:
         )
 
 
-def fill_index(path: str, incidents: Columns, edges: Columns) -> dict[str, float]:
-    """Fill an empty index in the order of the log; give the MB of each table with its indexes."""
+def fill_index(
+    path: str, incidents: Columns, edges: Columns, names: Mapping[int, bytes] = NAMELESS
+) -> dict[str, float]:
+    """Fill an empty index in the order of the log; give the MB of each table with its indexes.
+
+    *Shape*: `names` are lookup keys by number; those of all others are random.
+    """
     random = np.random.default_rng(3)
     size = count_numbers((incidents["account"], edges["identifier"]))
     kinds = np.zeros(size, np.int16)
     kinds[edges["identifier"]] = np.tile((5, 3, 6), len(incidents["mass"]))
-    keys = random.bytes(32 * size)
+    keys = random.bytes(LOOKUP_KEY_BYTES * size)
     pieces = list(derive_index(incidents, edges).stream_pieces())
     postings = np.concatenate([piece.postings for piece in pieces])
     postings = postings[np.argsort(postings["account"], kind="stable")]
@@ -209,7 +217,7 @@ def fill_index(path: str, incidents: Columns, edges: Columns) -> dict[str, float
         insert(
             connection,
             "identifier",
-            ((n, keys[32 * n : 32 * n + 32], int(kinds[n])) for n in range(1, size)),
+            ((names.get(n) or name_key(keys, n), n, int(kinds[n])) for n in range(1, size)),
             3,
         )
         rows = zip(*(column.tolist() for column in incidents.values()), strict=True)
@@ -219,11 +227,17 @@ def fill_index(path: str, incidents: Columns, edges: Columns) -> dict[str, float
             "VALUES (?, 'active', ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?)",
             ((f"inc_{row[0]:032x}", *[row[0]] * 3, *row[1:]) for row in rows),
         )
-        insert(connection, "edge", zip(*(c.tolist() for c in edges.values()), strict=True), 6)
+        stored = (edges[name] for name in ("event_index", "identifier", "binding", "declared"))
+        insert(connection, "edge", zip(*(c.tolist() for c in stored), strict=True), 4)
         insert(connection, "posting", iter(postings.tolist()), 11)
         insert(connection, "multiplicity", iter(counted.tolist()), 5)
         connection.commit()
         return {table: read_size(connection, table) for table in INDEX}
+
+
+def name_key(keys: bytes, number: int) -> bytes:
+    """Give the lookup key of a number."""
+    return keys[LOOKUP_KEY_BYTES * number : LOOKUP_KEY_BYTES * (number + 1)]
 
 
 def insert(

@@ -9,13 +9,10 @@ written as bench/graph.py draws it, and some accounts get identifiers that can b
 from __future__ import annotations
 
 import argparse
-import sqlite3
-from contextlib import closing
 from datetime import UTC, datetime
 from statistics import median
-from typing import TYPE_CHECKING
 
-from graph import PLATFORMS, draw_graph, fill_index
+from graph import PLATFORMS, TOKENS, draw_graph, fill_index
 from ground import (
     cpu_seconds,
     describe_machine,
@@ -27,19 +24,10 @@ from ground import (
 )
 from simulator import Simulator
 
-from ledger.identity.identifier import Kind, lookup_key
-
-if TYPE_CHECKING:
-    from ledger.ledger import Ledger
+from ledger.identity.identifier import lookup_key
 
 LARGE = 100_000
 NAMED = 3000  # as many accounts of a large index can be asked about
-_NAME = """
-UPDATE OR IGNORE identifier SET token = ? WHERE kind = ? AND id IN (
-    SELECT e.identifier FROM incident i JOIN posting p ON p.account = i.account
-    JOIN edge e ON e.identifier = p.identifier AND e.account = i.account
-    WHERE i.reported_index = ?)
-"""
 
 
 def fill_large(reporter: Simulator, accounts: int) -> None:
@@ -47,21 +35,14 @@ def fill_large(reporter: Simulator, accounts: int) -> None:
     ledger = reporter.ledger
     for number in range(2, PLATFORMS):
         Simulator(ledger, f"shop-{number}").enrol(datetime.now(UTC))
+    incidents, edges = draw_graph(accounts, shared=True)
+    numbers = edges["identifier"].reshape(accounts, TOKENS)[:: accounts // NAMED]
+    names: dict[bytes, int] = {}  # of the three people at an address the first
+    for person, named in enumerate(numbers[:NAMED].tolist()):
+        for number, claim in zip(named, identifiers_of(person), strict=True):
+            names.setdefault(lookup_key(ledger.keys.index_key, claim.identifier), number)
     path = str(ledger.database.engine.url.database)
-    fill_index(path, *draw_graph(accounts, shared=True))
-    with closing(sqlite3.connect(path)) as connection:
-        for person in range(NAMED):
-            _name_account(ledger, connection, person, person * (accounts // NAMED))
-        connection.commit()
-
-
-def _name_account(ledger: Ledger, connection: sqlite3.Connection, person: int, index: int) -> None:
-    for claim in identifiers_of(person):
-        kind = claim.identifier.kind
-        key = lookup_key(ledger.keys.index_key, claim.identifier)
-        named = connection.execute(_NAME, (key, kind.code, index)).rowcount
-        if named != 1 and kind is not Kind.ADDR:  # an address is of three people
-            raise AssertionError
+    fill_index(path, incidents, edges, {number: key for key, number in names.items()})
 
 
 def measure(backend: str, accounts: int, rounds: int, requests: int) -> None:

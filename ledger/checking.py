@@ -9,7 +9,7 @@ from ledger.errors import LedgerCorrupt, LedgerError
 from ledger.identity.identifier import account_key
 from ledger.log.checkpoint import open_checkpoint
 from ledger.sequencing import open_tag_key
-from ledger.store import entries, incidents, platforms, witnesses
+from ledger.store import entries, incidents, platforms, postings, witnesses
 from ledger.store.engine import begin_read
 
 if TYPE_CHECKING:
@@ -64,10 +64,11 @@ def _check_keys(ledger: Ledger, connection: Connection) -> None:
     counting = incidents.find_counting(connection)
     if counting is None:
         return
-    index, key = counting
+    index, account = counting
     event = entries.find_entry_event(connection, index)
     if event is None:
         raise LedgerCorrupt("An incident has no report.")
     report = read_report(ledger, event)
-    if account_key(ledger.keys.index_key, report.account) != key:
+    key = account_key(ledger.keys.index_key, report.account)
+    if postings.find_identifiers(connection, [key]).get(key) != account:
         raise LedgerCorrupt("The index key isn't this ledger's.")

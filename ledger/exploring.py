@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ledger.deriving import find_keys, read_report
 from ledger.graph.ego import EgoNetwork, build_ego
 from ledger.identity.platform import require_scope
 from ledger.judging import own_report
@@ -14,6 +15,7 @@ from ledger.store.engine import begin_read
 if TYPE_CHECKING:
     from ledger.identity.platform import Caller
     from ledger.ledger import Ledger
+    from ledger.store.engine import Connection
 
 
 def explore_incident(ledger: Ledger, caller: Caller, incident_id: str) -> EgoNetwork:
@@ -28,8 +30,19 @@ def explore_incident(ledger: Ledger, caller: Caller, incident_id: str) -> EgoNet
         known = incidents.find_incident(connection, incident_id)
         if known is None or known.account is None:
             return EgoNetwork((), (), (), truncated=False)
-        rows, counts = surroundings.select_ego(connection, known.account)
+        keys = _name_keys(ledger, connection, known.account)
+        rows, counts = surroundings.select_ego(connection, known.account, keys)
         version = entries.read_state(connection).policy_version
         rules = learn_policies(ledger, connection, version).kinds
     asker = known.platform, caller.platform.group
     return build_ego(rows, counts, known.account, asker, rules)
+
+
+def _name_keys(ledger: Ledger, connection: Connection, account: int) -> set[bytes]:
+    """Give the lookup keys that the incidents of an account name."""
+    keys: set[bytes] = set()
+    for one in incidents.select_account_incidents(connection, account):
+        content = entries.find_entry_event(connection, one.content_index)
+        _, claims = find_keys(ledger, read_report(ledger, content))
+        keys |= {claim.key for claim in claims}
+    return keys

@@ -18,7 +18,15 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from ledger.deriving import Effect, derive_effect, event_context, open_event, waive
+from ledger.deriving import (
+    Effect,
+    derive_effect,
+    event_context,
+    find_keys,
+    open_event,
+    read_report,
+    waive,
+)
 from ledger.errors import LedgerCorrupt
 from ledger.identity.token import EVENT_TYPE, sign_token
 from ledger.incident.lifecycle import CLOSED
@@ -143,14 +151,14 @@ def sequence_pending(  # noqa: C901, PLR0912, PLR0915 - flat: no frame stands be
         marked = incidents.select_reported(connection, stored.platform, effect.waives)
         for one in (effect, *(waive(ledger, policy, waived, index) for waived in marked)):
             ids = postings.ensure_identifiers(connection, one.kinds)
-            tokens: list[int] = []
+            keys: list[bytes] = []
             if one.before is not None and one.before.account is not None:
+                told = entries.find_entry_event(connection, one.before.content_index)
+                keys = _name_keys(ledger, told)
                 incidents.replace_incident(connection, replace(one.before, account=None))
-                tokens = postings.select_tokens(connection, one.before)
                 others = incidents.select_account_incidents(connection, one.before.account)
-                left = postings.remove_incident(connection, one.before, tokens, others)
-                postings.recount_tokens(connection, one.before.platform, tokens, left)
-                tokens.append(one.before.account)
+                lost = postings.remove_incident(connection, one.before, others)
+                postings.recount_tokens(connection, lost)
             after = one.after
             if after is not None and one.account is not None:
                 after = replace(after, account=ids[one.account])
@@ -166,10 +174,10 @@ def sequence_pending(  # noqa: C901, PLR0912, PLR0915 - flat: no frame stands be
                 overrides.count_decided(connection, after.platform, one.decided)
             if one.override is not None:
                 overrides.insert_override(connection, one.override, ids)
-                for token, *cut in overrides.select_cut_edges(connection, one.override, ids):
-                    gone = postings.cut_edge(connection, token, *cut)
-                    postings.recount_tokens(connection, cut[0], [token], gone)
-            postings.forget_identifiers(connection, tokens)
+                for cut in overrides.select_cut_edges(connection, one.override, ids):
+                    lost = postings.cut_edge(connection, *cut)
+                    postings.recount_tokens(connection, lost)
+            postings.forget_identifiers(connection, keys)
         if effect.pieces is not None:
             if evidence.delete_pieces(connection, stored.incident):
                 evidence.insert_recalls(connection, stored, index)
@@ -183,6 +191,12 @@ def sequence_pending(  # noqa: C901, PLR0912, PLR0915 - flat: no frame stands be
         advanced = extend_log(connection, state, [hashed for _, _, hashed in written], version)
         entries.advance_state(connection, state, advanced)
     return len(written)
+
+
+def _name_keys(ledger: Ledger, content: StoredEvent | None) -> list[bytes]:
+    """Give the lookup keys of the account and the tokens that a report names."""
+    account, claims = find_keys(ledger, read_report(ledger, content))
+    return [account, *(claim.key for claim in claims)]
 
 
 def _recall(event: StoredEvent | None, erased: Mapping[int, Leaf]) -> StoredEvent | None:

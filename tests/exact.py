@@ -23,7 +23,7 @@ from ledger.sequencing import sequence
 from ledger.store.assessments import read_evidence
 from ledger.store.engine import begin_read
 from ledger.store.postings import stream_index
-from ledger.store.tables import assessment
+from ledger.store.tables import assessment, identifier
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,6 +83,8 @@ def settle(ledger: Ledger, at: datetime) -> None:
 def read_index(ledger: Ledger) -> list[tuple[object, ...]]:
     """Read every derived row of the index, with tokens in the place of row ids."""
     with begin_read(ledger.database) as connection:
+        numbers = connection.execute(select(identifier.c.id)).scalars().all()
+        assert len(set(numbers)) == len(numbers), "nothing but this keeps two from being one"
         return sorted(stream_index(connection), key=repr)
 
 

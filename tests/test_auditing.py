@@ -88,6 +88,7 @@ OF_REPORT = {
     "log_entry": tables.log_entry.c.index == damage.REPORT,
     "log_checkpoint": tables.log_checkpoint.c.size == damage.SIZE,
     "incident": tables.incident.c.reported_index == damage.REPORT,
+    "identifier": tables.identifier.c.id == 1,
 }
 COLUMNS = [
     column

@@ -56,14 +56,7 @@ POSTING = {
     "first_day": 20_000,
     "last_day": 20_000,
 }
-EDGE = {
-    "identifier": 1,
-    "platform": 2,
-    "event_index": 99,
-    "account": 424_242,
-    "binding": 2,
-    "declared": 0,
-}
+EDGE = {"event_index": damage.REPORT, "identifier": 1, "binding": 2, "declared": 0}
 MULTIPLICITY = {
     "identifier": 424_242,
     "platform": 2,
@@ -77,10 +70,11 @@ PLANTED: dict[str, tuple[Table, dict[str, Any]]] = {
     "posting-of-no-account": (tables.posting, POSTING),
     "posting-of-a-known-account": (tables.posting, POSTING | {"account": 2, "half_life": 3}),
     "posting-under-no-identifier": (tables.posting, POSTING | {"identifier": 424_242}),
-    "edge-of-no-account": (tables.edge, EDGE),
+    "edge-to-its-own-account": (tables.edge, EDGE),
+    "edge-of-no-incident": (tables.edge, EDGE | {"event_index": 99}),
     "edge-of-no-identifier": (tables.edge, EDGE | {"identifier": 424_242}),
     "multiplicity-of-no-identifier": (tables.multiplicity, MULTIPLICITY),
-    "identifier": (tables.identifier, {"token": bytes(32), "kind": 5}),
+    "identifier": (tables.identifier, {"token": bytes(16), "id": 424_242, "kind": 5}),
     "entry": (tables.log_entry, {"index": damage.SIZE, "entry": bytes(80), "leaf_hash": bytes(32)}),
     "checkpoint": (
         tables.log_checkpoint,

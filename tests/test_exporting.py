@@ -77,10 +77,14 @@ def shops(ledger: Ledger, now: datetime) -> list[Simulator]:
 def read_stored(ledger: Ledger) -> dict[str, Any]:
     """Read nodes, links and postings, with lookup keys for names."""
     with begin_read(ledger.database) as connection:
-        return {
-            table.name: [row._mapping for row in connection.execute(select(table))]
+        stored = {
+            table.name: [dict(row._mapping) for row in connection.execute(select(table))]
             for table in (tables.identifier, tables.edge, tables.posting, tables.incident)
         }
+    reports = {row["reported_index"]: row for row in stored["incident"]}
+    for row in stored["edge"]:
+        row |= {name: reports[row["event_index"]][name] for name in ("account", "platform")}
+    return stored
 
 
 def number_rows(stored: dict[str, Any]) -> dict[int, int]:
@@ -199,7 +203,8 @@ def test_empty_ledger_is_exported_in_every_form(ledger: Ledger, tmp_path: Path) 
 def test_large_graph_is_refused_as_a_drawing_and_written_as_parquet(
     ledger: Ledger, tmp_path: Path
 ) -> None:
-    many = [{"token": number.to_bytes(32), "kind": 3} for number in range(NODES_MAX + 1)]
+    numbers = range(1, NODES_MAX + 2)
+    many = [{"token": number.to_bytes(16), "id": number, "kind": 3} for number in numbers]
     with begin_write(ledger.database) as connection:
         connection.execute(tables.identifier.insert(), many)
     for form in (ExportFormat.GRAPHML, ExportFormat.NODE_LINK):

@@ -213,7 +213,7 @@ def test_what_an_order_is_bound_to_has_the_published_bytes() -> None:
     shown = values("Example: identifiers")
     bytes_of = next(one for one in tables("Identifiers") if one[0][-1] == "lookup key")
     layout = [(int(at), int(length)) for at, length, _ in bytes_of]
-    assert layout == [(0, 32), (32, 1), (33, 1), (34, 1)]
+    assert layout == [(0, 16), (16, 1), (17, 1), (18, 1)]
     for words_of, row in ((Binding, bytes_of[2]), (Bucket, bytes_of[3])):
         codes = {word: int(code) for word, code in re.findall(r"`(\S+)` (\d)", row[2])}
         assert codes == {one.value: one.code for one in words_of}
@@ -225,7 +225,7 @@ def test_what_an_order_is_bound_to_has_the_published_bytes() -> None:
         Bucket(shown["accounts here"]).code,
     )
     bound = bind_claims((presented,))
-    assert (len(bound), bound.hex()) == (35, shown["bound"])
+    assert (len(bound), bound.hex()) == (19, shown["bound"])
     assert split_claims(bound) == (presented,)
 
 

@@ -14,9 +14,12 @@ from conftest import ROOT, migrate, migration_config
 from sqlalchemy import Connection, insert, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
+from ledger.graph.link import Presented, split_claims
 from ledger.log.merkle import extend_frontier, leaf_hash
 from ledger.log.tile import TileAddress, build_tile
+from ledger.store.arrays import read_table
 from ledger.store.engine import open_database
+from ledger.store.postings import find_identifiers
 from ledger.store.tables import METADATA
 from ledger.store.tiles import stream_tiles
 from ledger.tiling import read_edge
@@ -109,6 +112,73 @@ def test_tiles_of_entries_that_were_there_before_are_built(empty_database_url: s
     expected = [build_tile(b"".join(hashes[at : at + 256])) for at in (0, 256)]
     assert kept == [(TileAddress(0, 0), expected[0]), (TileAddress(0, 1), expected[1])]
     assert b"".join(edge.peaks) == extend_frontier(0, b"", hashes)
+
+
+FORMER_INDEX = """
+    INSERT INTO platform (id, uri, name, group_name, jurisdictions, scopes, state, tag_key,
+                          tag_key_wrap, enrolled_at)
+    VALUES (7, 'https://shop.example', '', '', '', '', 'active', :key, :key, 0);
+    INSERT INTO identifier (id, token, kind)
+    VALUES (1, :account, 0), (2, :phone, 5), (3, :email, 4);
+    INSERT INTO incident (id, platform, state, reported_index, changed_index, content_index, relief,
+                          account, half_life, mass, count, level_a, first_day, last_day)
+    VALUES ('inc_1', 7, 'active', 9, 9, 9, 0, 1, 1, 500, 1, 0, 20000, 20000),
+           ('inc_0', 7, 'active', 4, 4, 4, 0, 1, 1, 300, 1, 0, 19000, 19000);
+    INSERT INTO edge (identifier, platform, event_index, account, binding, declared)
+    VALUES (2, 7, 4, 1, 2, 0), (2, 7, 9, 1, 3, 1), (3, 7, 9, 1, 2, 0);
+    INSERT INTO assessed_order (platform, order_commitment, account, identifiers)
+    VALUES (7, 'one', :account, :bound), (8, 'none', :phone, :nothing);
+    INSERT INTO assessment (id, platform, assessed_at, purpose, order_commitment, account,
+                            identifiers, log_size, policy_version, score, answer, request_hash)
+    VALUES ('ras_1', 7, 0, 'claim', 'one', :account, :bound, 10, 1, 0, '', :key)
+"""
+
+
+def test_index_that_was_there_before_is_cut_to_its_new_keys(empty_database_url: str) -> None:
+    migrate(empty_database_url, "0007_create_evidence")
+    keys = {name: name.encode() * 8 for name in ("acct", "phon", "mail")}
+    account, phone, email = (key[:16] for key in keys.values())
+    bound = keys["mail"] + bytes((4, 2, 0)) + keys["phon"] + bytes((5, 3, 1))
+    given = {"account": keys["acct"], "phone": keys["phon"], "email": keys["mail"]}
+    given |= {"bound": bound, "nothing": b"", "key": b"k" * 32}
+    with connect(empty_database_url) as connection, connection.begin():
+        for statement in FORMER_INDEX.split(";"):
+            named = {name: value for name, value in given.items() if f":{name}" in statement}
+            connection.execute(text(statement), named)
+    migrate(empty_database_url)
+    with connect(empty_database_url) as connection, connection.begin():
+        assert find_identifiers(connection, [account, phone, email, keys["acct"]]) == {
+            account: 1,
+            phone: 2,
+            email: 3,
+        }
+        rows = read_table(connection, "edge", lambda _: None)
+        names = ("identifier", "platform", "event_index", "account", "binding", "declared")
+        edges = zip(*(rows[name].tolist() for name in names), strict=True)
+        assert sorted(edges) == [(2, 7, 4, 1, 2, 0), (2, 7, 9, 1, 3, 1), (3, 7, 9, 1, 2, 0)]
+        expected = (account, (Presented(email, 4, 2, 0), Presented(phone, 5, 3, 1)))
+        for table in ("assessed_order", "assessment"):
+            kept = connection.execute(select(METADATA.tables[table]).filter_by(platform=7)).one()
+            assert (kept.account, split_claims(kept.identifiers)) == expected
+        orders = METADATA.tables["assessed_order"]
+        kept = connection.execute(select(orders).where(orders.c.platform == 8)).one()
+        assert (kept.account, kept.identifiers) == (phone, b"")
+    with pytest.raises(RuntimeError, match="16 bytes: restore a backup"):
+        migrate(empty_database_url, "base")
+    assert table_names(empty_database_url) == set(METADATA.tables) | {"alembic_version"}
+
+
+def test_lookup_keys_stay_out_of_the_planner_s_samples(database_url: str) -> None:
+    with connect(database_url) as connection:
+        if connection.dialect.name == "sqlite":
+            pytest.skip("only PostgreSQL samples a column's values")
+        sampled = connection.execute(
+            text(
+                "SELECT attstattarget FROM pg_attribute WHERE attname = 'token' "
+                "AND attrelid IN ('identifier'::regclass, 'event_content'::regclass)"
+            )
+        )
+        assert list(sampled.scalars()) == [0, 0]
 
 
 def describe_constraints(connection: Connection, table: str) -> dict[str, object]:

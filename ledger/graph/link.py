@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from ledger.identity.identifier import Binding, Bucket, Kind
+from ledger.identity.identifier import LOOKUP_KEY_BYTES, Binding, Bucket, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
 
 CROWD_SEEN_MAX = 499
-_KEY_BYTES, _CLAIM_BYTES = 32, 35
+_CLAIM_BYTES = LOOKUP_KEY_BYTES + 3
 NID, ADDR = Kind.NID.code, Kind.ADDR.code
 
 _VERIFIED = {
@@ -61,7 +61,7 @@ def bind_claims(presented: Iterable[Presented]) -> bytes:
     """Give what an order is bound to: each identifier with how and on how many it is bound.
 
     If these could change from question to question, each identifier's own points would show.
-    *Shape*: 35 bytes each, sorted: lookup key, kind, binding, bucket.
+    *Shape*: 19 bytes each, sorted: lookup key, kind, binding, bucket.
     """
     return b"".join(
         sorted([one.key + bytes((one.kind, one.binding, one.bucket)) for one in presented])
@@ -73,8 +73,8 @@ def split_claims(bound: bytes) -> tuple[Presented, ...]:
     starts = range(0, len(bound), _CLAIM_BYTES)
     return tuple(
         [
-            Presented(bound[at : at + _KEY_BYTES], *bound[at + _KEY_BYTES : at + _CLAIM_BYTES])
-            for at in starts
+            Presented(one[:LOOKUP_KEY_BYTES], *one[LOOKUP_KEY_BYTES:])
+            for one in (bound[at : at + _CLAIM_BYTES] for at in starts)
         ]
     )
 

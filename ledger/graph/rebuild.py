@@ -6,7 +6,7 @@ event. It works on whole columns and gives rows in pieces, so that a million acc
 little memory. It refuses to know databases, tokens and scores; identifiers are small numbers here.
 
 The state hash is SHA-256 of "bcl/state" ‖ 00 ‖ K ‖ I ‖ P ‖ M, four SHA-256 hashes of rows of fixed
-width, integers big-endian. K: all lookup keys (32 bytes each) in ascending order. I: their kinds
+width, integers big-endian. K: all lookup keys (16 bytes each) in ascending order. I: their kinds
 (2 bytes each) in the same order. P and M: the rows of `POSTING` and `MULTIPLICITY`, ascending by
 their key (the first four columns and the first two), where an identifier or an account is the
 rank of its lookup key, from 0, or ff ff ff ff where none is stored. So it depends on no row

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from datetime import date
 
 EPOCH_MAX = 65_535
+# Half of the HMAC, as RFC 2104 §5 advises at least: two of a billion names have one key with a
+# probability of 10^-21.
+LOOKUP_KEY_BYTES = 16
 # The last character holds four bits of the 32 bytes and two that are zero: one text a value.
 _TEXT = re.compile(
     r"bcl1\.(0|[1-9][0-9]{0,4})\.([a-z]{2,8})\.([A-Za-z0-9_-]{42}[AEIMQUYcgkosw048])", re.ASCII
@@ -224,11 +227,12 @@ def demo_token(kind: Kind, canonical: str) -> Identifier:
 
 
 def lookup_key(index_key: bytes, identifier: Identifier) -> bytes:
-    """Give the key under which an identifier is stored: HMAC-SHA256(K, kind 00 token)."""
-    return hmac.digest(index_key, identifier.kind.encode() + b"\x00" + identifier.value, "sha256")
+    """Give the key under which an identifier is stored: of HMAC-SHA256(K, kind 00 token)."""
+    name = identifier.kind.encode() + b"\x00" + identifier.value
+    return hmac.digest(index_key, name, "sha256")[:LOOKUP_KEY_BYTES]
 
 
 def account_key(index_key: bytes, account: AccountRef) -> bytes:
-    """Give the key under which an account is stored: HMAC-SHA256(K, "acct" 00 iss 00 sub)."""
+    """Give the key under which an account is stored: of HMAC-SHA256(K, "acct" 00 iss 00 sub)."""
     name = b"acct\x00" + account.iss.encode() + b"\x00" + account.sub.encode()
-    return hmac.digest(index_key, name, "sha256")
+    return hmac.digest(index_key, name, "sha256")[:LOOKUP_KEY_BYTES]

@@ -18,6 +18,7 @@ import numpy as np
 from sqlalchemy import text
 
 from ledger.errors import LedgerCorrupt
+from ledger.identity.identifier import LOOKUP_KEY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from ledger.graph.rebuild import Array, Columns
 
 _ROWS_AT_ONCE = 1 << 14
-_KEY_BYTES = 32
 _LONG = ("id", "identifier", "account", "mass", "reported_index", "event_index", "bucket_index")
 _SHORT = ("kind", "half_life", "binding", "declared", "bucket")
 _TABLES = {
@@ -37,7 +37,12 @@ _TABLES = {
                last_day
         FROM incident WHERE account IS NOT NULL
     """,
-    "edge": "SELECT identifier, platform, event_index, account, binding, declared FROM edge",
+    # An edge of no incident is no account's, which is told by a number that no row has.
+    "edge": """
+        SELECT e.identifier, coalesce(i.platform, 0) AS platform, e.event_index,
+               coalesce(i.account, -1) AS account, e.binding, e.declared
+        FROM edge e LEFT JOIN incident i ON i.reported_index = e.event_index
+    """,
     "posting": """
         SELECT identifier, account, platform, half_life, mass, count, disputed, level_a, binding,
                first_day, last_day
@@ -94,15 +99,15 @@ def _find_width(name: str) -> str:
 def read_keys(connection: Connection, on_rows: Callable[[int], None]) -> tuple[Array, bytes]:
     """Read the row numbers of all lookup keys in the order of the keys, and the keys' SHA-256.
 
-    The keys themselves aren't kept. *Raises*: LedgerCorrupt where one doesn't have 32 bytes.
+    The keys themselves aren't kept. *Raises*: LedgerCorrupt where one doesn't have its length.
     """
     hashed = hashlib.sha256()
     numbers = array("q")
     with _open_cursor(connection, _KEYS) as cursor:
         while rows := list(islice(cursor, _ROWS_AT_ONCE)):
             ids, keys = zip(*rows, strict=True)
-            if set(map(len, keys)) != {_KEY_BYTES}:
-                raise LedgerCorrupt("A lookup key doesn't have 32 bytes.")
+            if set(map(len, keys)) != {LOOKUP_KEY_BYTES}:
+                raise LedgerCorrupt("A lookup key doesn't have its length.")
             hashed.update(b"".join(keys))
             numbers.extend(ids)
             on_rows(len(rows))

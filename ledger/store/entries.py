@@ -12,7 +12,6 @@ from ledger.errors import LedgerCorrupt, LedgerUnavailable
 from ledger.log.leaf import Op
 from ledger.privacy.sealing import SealedToken
 from ledger.store.tables import (
-    edge,
     event,
     event_content,
     evidence,
@@ -22,6 +21,7 @@ from ledger.store.tables import (
     log_entry,
     log_state,
     marker,
+    posting,
     recycling,
     separation,
 )
@@ -272,10 +272,8 @@ def select_bearing(connection: Connection, keys: Sequence[bytes], size: int) -> 
     by these keys, and all policies, in log order.
     """
     ids = select(identifier.c.id).where(identifier.c.token.in_(keys)).scalar_subquery()
-    linked = select(edge.c.account).where(edge.c.identifier.in_(ids))
-    borne = select(incident.c.id).where(
-        incident.c.account.in_(linked) | incident.c.account.in_(ids)
-    )
+    linked = select(posting.c.account).where(posting.c.identifier.in_(ids))
+    borne = select(incident.c.id).where(incident.c.account.in_(linked))
     overriding = union_all(
         select(separation.c.event_index).where(separation.c.account.in_(ids)),
         select(marker.c.event_index).where(marker.c.identifier.in_(ids)),

@@ -99,9 +99,10 @@ def stream_incidents(connection: Connection) -> Iterator[tuple[str, int, tuple[o
     An account's lookup key stands in the place of its row id, and no value is interpreted.
     """
     others = [one for one in incident.c if one.name not in {"id", "reported_index", "account"}]
-    borne = (incident.c.account.is_not(None), identifier.c.token)
+    named = select(identifier.c.id, identifier.c.token).cte("named").prefix_with("MATERIALIZED")
+    borne = (incident.c.account.is_not(None), named.c.token)
     statement = select(incident.c.id, incident.c.reported_index, *borne, *others).outerjoin_from(
-        incident, identifier, identifier.c.id == incident.c.account
+        incident, named, named.c.id == incident.c.account
     )
     for row in connection.execute(statement):
         yield row[0], row[1], tuple(row[2:])
@@ -120,13 +121,11 @@ def select_reported(
     return [_incident(row) for row in connection.execute(ordered)]
 
 
-def find_counting(connection: Connection) -> tuple[int, bytes] | None:
-    """Find some incident that counts: its report's index and the lookup key of its account."""
-    statement = select(incident.c.reported_index, identifier.c.token).join(
-        identifier, identifier.c.id == incident.c.account
-    )
-    row = connection.execute(statement.limit(1)).one_or_none()
-    return None if row is None else (row.reported_index, bytes(row.token))
+def find_counting(connection: Connection) -> tuple[int, int] | None:
+    """Find some incident that counts: its report's index and the row id of its account."""
+    statement = select(incident.c.reported_index, incident.c.account)
+    row = connection.execute(statement.where(incident.c.account.is_not(None)).limit(1)).first()
+    return None if row is None else (row.reported_index, row.account)
 
 
 def select_due(connection: Connection, now: datetime, limit: int) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import bindparam, func, insert, select, text
 
 from ledger.log.leaf import EntryReason, Op
+from ledger.store.postings import NAMED
 from ledger.store.tables import (
     edge,
     event,
@@ -18,6 +19,7 @@ from ledger.store.tables import (
     log_entry,
     marker,
     platform,
+    posting,
     recycling,
     separation,
 )
@@ -95,12 +97,13 @@ _RECYCLINGS = (
     .where(recycling.c.identifier.in_(bindparam("tokens", expanding=True)))
 )
 _GROUP_OF = select(platform.c.group_name).where(platform.c.id == bindparam("member"))
+_BEARERS = select(posting.c.account).where(posting.c.identifier == bindparam("token"))
 _EDGES_OF = (
-    select(edge.c.identifier, edge.c.platform, edge.c.event_index, edge.c.account)
+    select(edge.c.identifier, incident.c.platform, edge.c.event_index, incident.c.account)
     .add_columns(platform.c.group_name, incident.c.last_day)
     .join(incident, incident.c.reported_index == edge.c.event_index)
-    .join(platform, platform.c.id == edge.c.platform)
-    .where(edge.c.identifier == bindparam("token"))
+    .join(platform, platform.c.id == incident.c.platform)
+    .where(incident.c.account.in_(_BEARERS), edge.c.identifier == bindparam("token"))
     .order_by(edge.c.event_index)
 )
 
@@ -251,16 +254,16 @@ def replace_decided(connection: Connection, counts: Mapping[int, tuple[int, int]
 
 _SEPARATIONS = """
     SELECT s.event_index, 'separation', a.token, b.token, s.platform
-    FROM separation s LEFT JOIN identifier a ON a.id = s.account
-                      LEFT JOIN identifier b ON b.id = s.other
+    FROM separation s LEFT JOIN named a ON a.id = s.account
+                      LEFT JOIN named b ON b.id = s.other
 """
 _MARKERS = """
     SELECT m.event_index, 'marker', t.token, t.kind, m.platform, m.kind, m.first_day, m.last_day
-    FROM marker m LEFT JOIN identifier t ON t.id = m.identifier
+    FROM marker m LEFT JOIN named t ON t.id = m.identifier
 """
 _RECYCLED_ROWS = """
     SELECT r.event_index, 'recycling', t.token, t.kind, r.platform, r.recycled_day
-    FROM recycling r LEFT JOIN identifier t ON t.id = r.identifier
+    FROM recycling r LEFT JOIN named t ON t.id = r.identifier
 """
 _DECIDED = """
     SELECT NULL, 'reporter', p.id, p.upheld, p.overturned FROM platform p
@@ -273,5 +276,5 @@ def stream_overrides(connection: Connection) -> Iterator[tuple[int | None, tuple
     *Shape*: the index of the entry that said so, or None, then the row.
     """
     for statement in (_SEPARATIONS, _MARKERS, _RECYCLED_ROWS, _DECIDED):
-        for row in connection.execute(text(statement)):
+        for row in connection.execute(text(f"{NAMED} {statement}")):
             yield row[0], tuple(bytes(v) if isinstance(v, memoryview) else v for v in row[1:])

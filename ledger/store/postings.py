@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, insert, or_, select, text
 
-from ledger.store.tables import edge, identifier, marker, posting, recycling, separation
+from ledger.store.tables import (
+    edge,
+    identifier,
+    incident,
+    marker,
+    posting,
+    recycling,
+    separation,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -32,6 +40,16 @@ class TokenClaim:
     kind: int
     binding: int
     bucket: int
+
+
+@dataclass(frozen=True, slots=True)
+class LostEdge:
+    """An edge that is gone; `left` where its account has no other link to the token."""
+
+    token: int
+    platform: int
+    event_index: int
+    left: bool
 
 
 _UPSERT_POSTING = text("""
@@ -71,14 +89,21 @@ _UPSERT_MULTIPLICITY = text("""
                             THEN excluded.bucket_index ELSE multiplicity.bucket_index END
 """)
 _LATEST_EDGE = text("""
-    SELECT declared, event_index FROM edge
-    WHERE identifier = :identifier AND platform = :platform
-    ORDER BY event_index DESC LIMIT 1
+    SELECT e.declared, e.event_index
+    FROM posting p JOIN incident i ON i.account = p.account
+                   JOIN edge e ON e.event_index = i.reported_index AND e.identifier = p.identifier
+    WHERE p.identifier = :identifier AND p.platform = :platform
+    ORDER BY e.event_index DESC LIMIT 1
 """)
 _EMPTY = text("""
     DELETE FROM multiplicity WHERE identifier = :identifier AND platform = :platform
 """)
+# Only the latest event's edge says what the bucket is.
 _LEAVE = text("""
+    UPDATE multiplicity SET accounts = accounts - :left
+    WHERE identifier = :identifier AND platform = :platform AND bucket_index <> :event_index
+""")
+_LEAVE_LATEST = text("""
     UPDATE multiplicity SET accounts = accounts - :left, bucket = :bucket,
                             bucket_index = :bucket_index
     WHERE identifier = :identifier AND platform = :platform
@@ -88,20 +113,33 @@ _LEAVE = text("""
 _IDENTIFIERS_OF = select(identifier.c.token, identifier.c.id).where(
     identifier.c.token.in_(bindparam("keys", expanding=True))
 )
+# Every identifier is referred to, and each of these columns is the first of a key.
+_LAST_IDENTIFIER = text("""
+    SELECT max(id) FROM (
+        SELECT max(identifier) AS id FROM posting UNION ALL
+        SELECT max(account) FROM separation UNION ALL
+        SELECT max(identifier) FROM marker UNION ALL
+        SELECT max(identifier) FROM recycling) AS used
+""")
 _INSERT_IDENTIFIER = insert(identifier)
 _INSERT_EDGE = insert(edge)
+_TOKENS_OF = select(edge.c.identifier).where(edge.c.event_index == bindparam("report"))
 _EDGES_OF = (
-    select(edge)
-    .where(
-        edge.c.identifier.in_(bindparam("identifiers", expanding=True)),
-        edge.c.platform == bindparam("member"),
-        edge.c.account == bindparam("bearer"),
-    )
+    select(edge.c.identifier, edge.c.event_index, edge.c.binding)
+    .join(incident, incident.c.reported_index == edge.c.event_index)
+    .where(incident.c.account == bindparam("bearer"))
     .order_by(edge.c.event_index)
 )
-_LINKS_OF = select(posting.c.identifier, posting.c.binding).where(
-    posting.c.account == bindparam("bearer"), posting.c.identifier != posting.c.account
+_UNBEAR = delete(posting).where(
+    posting.c.identifier.in_(bindparam("identifiers", expanding=True)),
+    posting.c.account == bindparam("bearer"),
 )
+
+
+def find_identifiers(connection: Connection, keys: Collection[bytes]) -> dict[bytes, int]:
+    """Give the row ids of those lookup keys that are known."""
+    rows = connection.execute(_IDENTIFIERS_OF, {"keys": list(keys)})
+    return {bytes(row.token): row.id for row in rows}
 
 
 def ensure_identifiers(connection: Connection, kinds: Mapping[bytes, int]) -> dict[bytes, int]:
@@ -110,10 +148,13 @@ def ensure_identifiers(connection: Connection, kinds: Mapping[bytes, int]) -> di
         return {}
     wanted = {"keys": list(kinds)}
     found = {bytes(row.token): row.id for row in connection.execute(_IDENTIFIERS_OF, wanted)}
-    new = [{"token": key, "kind": kind} for key, kind in kinds.items() if key not in found]
+    new = [key for key in kinds if key not in found]
     if new:
-        connection.execute(_INSERT_IDENTIFIER, new)
-        found = {bytes(row.token): row.id for row in connection.execute(_IDENTIFIERS_OF, wanted)}
+        last = connection.execute(_LAST_IDENTIFIER).scalar_one() or 0
+        added = {key: id_ for id_, key in enumerate(new, last + 1)}
+        rows = [{"token": key, "id": id_, "kind": kinds[key]} for key, id_ in added.items()]
+        connection.execute(_INSERT_IDENTIFIER, rows)
+        found |= added
     return found
 
 
@@ -126,13 +167,10 @@ def add_incident(
     are added; binding and bucket follow the event with the highest index.
     """
     account = added.account
-    at = {"account": account, "platform": added.platform}
-    linked = _by_token(connection.execute(_LINKS_OF, {"bearer": account}))
-    wanted = {"identifiers": list(bound), "member": added.platform, "bearer": account}
-    latest = _by_token(connection.execute(_EDGES_OF, wanted))
+    linked = _by_token(connection.execute(_EDGES_OF, {"bearer": account}))
     index = added.reported_index
     bindings = {
-        i: latest[i].binding if i in latest and latest[i].event_index > index else claim.binding
+        i: linked[i].binding if i in linked and linked[i].event_index > index else claim.binding
         for i, claim in bound.items()
     }
     rows = [_mass_row(added, account, 0)]
@@ -150,10 +188,9 @@ def add_incident(
     connection.execute(
         _INSERT_EDGE,
         [
-            at
-            | {
-                "identifier": i,
+            {
                 "event_index": index,
+                "identifier": i,
                 "binding": claim.binding,
                 "declared": claim.bucket,
             }
@@ -166,7 +203,7 @@ def add_incident(
             {
                 "identifier": i,
                 "platform": added.platform,
-                "added": 0 if i in latest else 1,
+                "added": 0 if i in linked else 1,
                 "bucket": claim.bucket,
                 "bucket_index": index,
             }
@@ -175,62 +212,40 @@ def add_incident(
     )
 
 
-def select_tokens(connection: Connection, counted: StoredIncident) -> list[int]:
-    """Give the tokens that an incident links its account to."""
-    linked = [row.identifier for row in connection.execute(_LINKS_OF, {"bearer": counted.account})]
-    of_event = {"identifiers": linked, "member": counted.platform, "bearer": counted.account}
-    return [
-        row.identifier
-        for row in connection.execute(_EDGES_OF, of_event)
-        if row.event_index == counted.reported_index
-    ]
-
-
 def cut_edge(
     connection: Connection, token: int, platform: int, event_index: int, account: int
-) -> list[int]:
-    """Take away the link of one incident's account to a token, and give what it left so.
-
-    *Shape*: the token, where the account has no other link to it, or nothing.
-    """
-    at = (edge.c.identifier == token) & (edge.c.platform == platform)
-    connection.execute(delete(edge).where(at, edge.c.event_index == event_index))
-    wanted = {"identifiers": [token], "member": platform, "bearer": account}
-    latest = _by_token(connection.execute(_EDGES_OF, wanted)).get(token)
+) -> list[LostEdge]:
+    """Take away the edge of one incident to a token, and the link where there is no other."""
+    at = (edge.c.event_index == event_index) & (edge.c.identifier == token)
+    connection.execute(delete(edge).where(at))
+    latest = _by_token(connection.execute(_EDGES_OF, {"bearer": account})).get(token)
     if latest is None:
-        of_account = (posting.c.identifier == token) & (posting.c.account == account)
-        connection.execute(delete(posting).where(of_account))
+        connection.execute(_UNBEAR, {"identifiers": [token], "bearer": account})
     else:
         rebound = {"identifier": token, "account": account, "binding": latest.binding}
         connection.execute(_REBIND, rebound)
-    return [token] if latest is None else []
+    return [LostEdge(token, platform, event_index, latest is None)]
 
 
 def remove_incident(
-    connection: Connection,
-    removed: StoredIncident,
-    tokens: Collection[int],
-    remaining: Sequence[StoredIncident],
-) -> set[int]:
-    """Let an incident count no more and give the tokens that its account left altogether.
+    connection: Connection, removed: StoredIncident, remaining: Sequence[StoredIncident]
+) -> list[LostEdge]:
+    """Let an incident count no more, and give the edges that it had.
 
-    *Shape*: `removed` as it stood while it counted, the row ids of its tokens, and the other
-    incidents that count against the account.
+    *Shape*: `removed` as it stood while it counted, and the other incidents that count against
+    the account. Its own row bears no account any more.
     """
-    account = removed.account
-    linked = _by_token(connection.execute(_LINKS_OF, {"bearer": account}))
-    of_event = (edge.c.platform == removed.platform) & edge.c.identifier.in_(tokens)
-    connection.execute(delete(edge).where(of_event, edge.c.event_index == removed.reported_index))
-    connection.execute(delete(posting).where(posting.c.account == account))
-    wanted = {"identifiers": list(tokens), "member": removed.platform, "bearer": account}
-    latest = _by_token(connection.execute(_EDGES_OF, wanted))
-    left = set(tokens) - set(latest)
-    rebound = {i: row.binding for i, row in (linked | latest).items()}
-    kept = {account: 0} | {i: binding for i, binding in rebound.items() if i not in left}
+    account, index = removed.account, removed.reported_index
+    tokens = connection.execute(_TOKENS_OF, {"report": index}).scalars().all()
+    connection.execute(delete(edge).where(edge.c.event_index == index))
+    linked = _by_token(connection.execute(_EDGES_OF, {"bearer": account}))
+    before = [account, *{*tokens, *linked}]
+    connection.execute(_UNBEAR, {"identifiers": before, "bearer": account})
+    kept = {account: 0} | {i: row.binding for i, row in linked.items()}
     rows = [_mass_row(one, i, kept[i]) for one in _sum_incidents(remaining) for i in kept]
     if rows:
         connection.execute(_UPSERT_POSTING, rows)
-    return left
+    return [LostEdge(one, removed.platform, index, one not in linked) for one in tokens]
 
 
 def _sum_incidents(borne: Iterable[StoredIncident]) -> Iterable[StoredIncident]:
@@ -253,8 +268,8 @@ def _sum_incidents(borne: Iterable[StoredIncident]) -> Iterable[StoredIncident]:
     return sums.values()
 
 
-def _by_token(rows: Iterable[Row[Any]]) -> dict[int, Row[Any]]:
-    """Give the last row of each token."""
+def _by_token(rows: Iterable[Row[Any, Any, Any]]) -> dict[int, Row[Any, Any, Any]]:
+    """Give the latest edge of an account to each of its tokens."""
     return {row.identifier: row for row in rows}
 
 
@@ -273,26 +288,23 @@ def _mass_row(one: StoredIncident, identifier_id: int | None, binding: int) -> d
     }
 
 
-def recount_tokens(
-    connection: Connection, platform: int, tokens: Collection[int], left: Collection[int]
-) -> None:
-    """Recount a platform's multiplicities on tokens that lost an edge.
-
-    *Shape*: `left` are the tokens that the account left altogether.
-    """
-    for token in tokens:
-        at = {"identifier": token, "platform": platform}
+def recount_tokens(connection: Connection, lost: Iterable[LostEdge]) -> None:
+    """Recount the platforms' accounts on tokens that lost an edge."""
+    for one in lost:
+        at = {"identifier": one.token, "platform": one.platform, "left": int(one.left)}
+        if connection.execute(_LEAVE, at | {"event_index": one.event_index}).rowcount:
+            continue
         last = connection.execute(_LATEST_EDGE, at).one_or_none()
         if last is None:
             connection.execute(_EMPTY, at)
             continue
         changed = {"bucket": last.declared, "bucket_index": last.event_index}
-        connection.execute(_LEAVE, at | changed | {"left": int(token in left)})
+        connection.execute(_LEAVE_LATEST, at | changed)
 
 
-def forget_identifiers(connection: Connection, candidates: Collection[int]) -> None:
+def forget_identifiers(connection: Connection, keys: Collection[bytes]) -> None:
     """Delete identifiers that nothing refers to any more: a kept key would be a trace."""
-    if not candidates:
+    if not keys:
         return
     used = [
         select(column).where(column == identifier.c.id).exists()
@@ -304,7 +316,7 @@ def forget_identifiers(connection: Connection, candidates: Collection[int]) -> N
             recycling.c.identifier,
         )
     ]
-    connection.execute(delete(identifier).where(identifier.c.id.in_(candidates), ~or_(*used)))
+    connection.execute(delete(identifier).where(identifier.c.token.in_(keys), ~or_(*used)))
 
 
 _MEMBERSHIPS = text("""
@@ -319,20 +331,24 @@ def stream_memberships(connection: Connection) -> Iterator[Row[Any]]:
     yield from connection.execute(_MEMBERSHIPS)
 
 
+# For statements that join all identifiers by row id: SQLite makes an index of these
+# for the length of the statement.
+NAMED = "WITH named AS MATERIALIZED (SELECT id, token, kind FROM identifier)"
 _POSTINGS = """
     SELECT 'posting', t.token, t.kind, a.token, p.platform, p.half_life, p.mass, p.count,
            p.disputed, p.level_a, p.binding, p.first_day, p.last_day
-    FROM posting p LEFT JOIN identifier t ON t.id = p.identifier
-                   LEFT JOIN identifier a ON a.id = p.account
+    FROM posting p LEFT JOIN named t ON t.id = p.identifier
+                   LEFT JOIN named a ON a.id = p.account
 """
 _EDGES = """
-    SELECT 'edge', t.token, t.kind, a.token, e.platform, e.event_index, e.binding, e.declared
-    FROM edge e LEFT JOIN identifier t ON t.id = e.identifier
-                LEFT JOIN identifier a ON a.id = e.account
+    SELECT 'edge', t.token, t.kind, a.token, i.platform, e.event_index, e.binding, e.declared
+    FROM edge e LEFT JOIN incident i ON i.reported_index = e.event_index
+                LEFT JOIN named t ON t.id = e.identifier
+                LEFT JOIN named a ON a.id = i.account
 """
 _MULTIPLICITIES = """
     SELECT 'multiplicity', t.token, t.kind, m.platform, m.accounts, m.bucket, m.bucket_index
-    FROM multiplicity m LEFT JOIN identifier t ON t.id = m.identifier
+    FROM multiplicity m LEFT JOIN named t ON t.id = m.identifier
 """
 _IDENTIFIERS = "SELECT 'identifier', t.token, t.kind FROM identifier t"
 
@@ -343,17 +359,19 @@ def stream_index(connection: Connection) -> Iterator[tuple[object, ...]]:
     A row that refers to nothing is streamed too, without a token: a query might still read it.
     """
     for statement in (_POSTINGS, _EDGES, _MULTIPLICITIES, _IDENTIFIERS):
-        for row in connection.execute(text(statement)):
+        for row in connection.execute(text(f"{NAMED} {statement}")):
             yield tuple(bytes(v) if isinstance(v, memoryview) else v for v in row)
+
+
+_REPORTS_UNDER = text("""
+    SELECT DISTINCT e.event_index
+    FROM identifier t JOIN posting p ON p.identifier = t.id
+                      JOIN incident i ON i.account = p.account
+                      JOIN edge e ON e.event_index = i.reported_index
+    WHERE t.token = :key AND t.id IN (e.identifier, i.account) ORDER BY e.event_index
+""")
 
 
 def find_token_incidents(connection: Connection, key: bytes) -> list[int]:
     """Give the report indexes under a token's or an account's key, to name what differs there."""
-    statement = (
-        select(edge.c.event_index)
-        .distinct()
-        .join(identifier, identifier.c.id.in_((edge.c.identifier, edge.c.account)))
-        .where(identifier.c.token == bindparam("key"))
-        .order_by(edge.c.event_index)
-    )
-    return list(connection.execute(statement, {"key": key}).scalars())
+    return list(connection.execute(_REPORTS_UNDER, {"key": key}).scalars())

@@ -7,53 +7,63 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import text
+from sqlalchemy import bindparam, select, text
 
 from ledger.graph.ego import EgoCount, EgoRow
 from ledger.graph.posting import Multiplicity
 from ledger.identity.identifier import Kind
+from ledger.store.tables import identifier, posting
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from sqlalchemy.engine import Connection
 
+_OWN = select(identifier).where(
+    identifier.c.token.in_(bindparam("keys", expanding=True)),
+    select(posting.c.account)
+    .where(posting.c.identifier == identifier.c.id, posting.c.account == bindparam("bearer"))
+    .exists(),
+)
 # Of an account's identifiers: those that aren't too crowded to be read, as a question reads them.
 _EGO = text("""
-    SELECT p.identifier, t.kind, p.account, p.platform, SUM(p.count) AS incidents,
+    SELECT p.identifier, p.account, p.platform, SUM(p.count) AS incidents,
            MIN(p.first_day) AS first_day, MAX(p.last_day) AS last_day
-    FROM posting own JOIN posting p ON p.identifier = own.identifier
-                     JOIN identifier t ON t.id = own.identifier
-    WHERE own.account = :account AND own.identifier <> own.account
-      AND (t.kind = :nid OR NOT EXISTS (
-        SELECT 1 FROM multiplicity m WHERE m.identifier = own.identifier AND m.accounts >= 500))
+    FROM posting p
+    WHERE p.identifier IN :identifiers
+      AND (p.identifier IN :nids OR NOT EXISTS (
+        SELECT 1 FROM multiplicity m WHERE m.identifier = p.identifier AND m.accounts >= 500))
       AND NOT EXISTS (
         SELECT 1 FROM separation s WHERE s.account = :account AND s.other = p.account)
-    GROUP BY p.identifier, t.kind, p.account, p.platform
+    GROUP BY p.identifier, p.account, p.platform
     ORDER BY p.identifier, p.account LIMIT 10000
-""")
+""").bindparams(bindparam("identifiers", expanding=True), bindparam("nids", expanding=True))
 _EGO_COUNTS = text("""
-    SELECT t.token, t.kind, m.accounts, m.platform, g.group_name, m.bucket, m.bucket_index,
-           own.identifier
-    FROM posting own JOIN multiplicity m ON m.identifier = own.identifier
-                     JOIN identifier t ON t.id = own.identifier
-                     JOIN platform g ON g.id = m.platform
-    WHERE own.account = :account AND own.identifier <> own.account
-    ORDER BY own.identifier, m.platform
-""")
+    SELECT m.identifier, m.accounts, m.platform, g.group_name, m.bucket, m.bucket_index
+    FROM multiplicity m JOIN platform g ON g.id = m.platform
+    WHERE m.identifier IN :identifiers
+    ORDER BY m.identifier, m.platform
+""").bindparams(bindparam("identifiers", expanding=True))
 
 
-def select_ego(connection: Connection, account: int) -> tuple[list[EgoRow], list[EgoCount]]:
+def select_ego(
+    connection: Connection, account: int, keys: Collection[bytes]
+) -> tuple[list[EgoRow], list[EgoCount]]:
     """Give who bears incidents under the identifiers of an account, and how many each platform has.
 
-    *Shape*: without the rows of crowds, and without whom was stated to be another person.
+    *Shape*: `keys` are all that its incidents name; the account's links choose among them. Without
+    the rows of crowds, and without whom was stated to be another person.
     """
-    at = {"account": account}
-    wanted = at | {"nid": Kind.NID.code}
+    found = connection.execute(_OWN, {"keys": list(keys), "bearer": account}).all()
+    own = {row.id: row for row in found if row.id != account}
+    nids = [row.id for row in own.values() if row.kind == Kind.NID.code]
+    wanted = {"account": account, "identifiers": list(own), "nids": nids}
     rows = [
-        EgoRow._make(row)._replace(incidents=int(row.incidents))
+        EgoRow(row[0], own[row[0]].kind, row[1], row[2], int(row[3]), row[4], row[5])
         for row in connection.execute(_EGO, wanted)
     ]
-    counts = dict.fromkeys(
-        EgoCount(row[7], Multiplicity(bytes(row[0]), *row[1:7]))
-        for row in connection.execute(_EGO_COUNTS, at)
-    )
-    return rows, list(counts)
+    counts = []
+    for number, *counted in connection.execute(_EGO_COUNTS, {"identifiers": list(own)}):
+        row = own[number]
+        counts.append(EgoCount(number, Multiplicity(bytes(row.token), row.kind, *counted)))
+    return rows, counts

@@ -197,12 +197,14 @@ witness_size = Table(
 )
 
 # From here to `multiplicity`: derived from the entries in log order, by the sequencer alone.
+# `token` is a lookup key, by which alone a row is found; `id` stands for it in all other tables.
 identifier = Table(
     "identifier",
     METADATA,
-    Column("id", RowId, primary_key=True),
-    Column("token", LargeBinary, nullable=False, unique=True),
+    Column("token", LargeBinary, primary_key=True),
+    Column("id", RowId, nullable=False),
     Column("kind", SmallInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 incident = Table(
@@ -231,16 +233,15 @@ incident = Table(
     ),
 )
 
+# What a counting incident links its account to, by the index of its report.
 edge = Table(
     "edge",
     METADATA,
-    Column("identifier", RowId, nullable=False),
-    Column("platform", Integer, nullable=False),
     Column("event_index", BigInteger, nullable=False),
-    Column("account", RowId, nullable=False),
+    Column("identifier", RowId, nullable=False),
     Column("binding", SmallInteger, nullable=False),
     Column("declared", SmallInteger, nullable=False),
-    PrimaryKeyConstraint("identifier", "platform", "event_index"),
+    PrimaryKeyConstraint("event_index", "identifier"),
     sqlite_with_rowid=False,
 )
 
@@ -259,7 +260,6 @@ posting = Table(
     Column("first_day", Integer, nullable=False),
     Column("last_day", Integer, nullable=False),
     PrimaryKeyConstraint("identifier", "account", "platform", "half_life"),
-    Index("ix_posting_account", "account"),
     sqlite_with_rowid=False,
 )
 
