@@ -17,7 +17,7 @@ from ledger.identity.identifier import account_key, lookup_key
 from ledger.identity.token import payload_of
 from ledger.incident.evidence import Piece, find_pieces
 from ledger.incident.incident import IncidentReport
-from ledger.incident.lifecycle import CLOSED, State, next_state
+from ledger.incident.lifecycle import BEGINNING, CLOSED, ENDING, State, next_state
 from ledger.incident.statement import (
     Correction,
     Forgery,
@@ -35,6 +35,8 @@ from ledger.store.overrides import Mark, Recycled, Separated
 from ledger.store.postings import TokenClaim
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ledger.incident.statement import Statement
     from ledger.ledger import Ledger
     from ledger.risk.policy import RiskPolicy
@@ -77,7 +79,8 @@ class Effect:
     *Shape*: `before` is the incident while it counted, which stops; `after` how it stands now,
     counting from here where there is an `account`, under `claims`. `decided` are the reports of
     its reporter that this decides: upheld, overturned. `pieces` is by what evidence its record is
-    recognised from here on, none where it isn't any more; None leaves it.
+    recognised from here on, none where it isn't any more; None leaves it. What `ends` is the
+    record at `ref`, which is no incident.
     """
 
     ref: int
@@ -91,6 +94,7 @@ class Effect:
     policy_version: int = 0
     pieces: tuple[Piece, ...] | None = None
     day: int = 0
+    ends: bool = False
 
     @property
     def kinds(self) -> dict[bytes, int]:
@@ -189,8 +193,10 @@ def derive_effect(
         return Effect(NO_REF, EntryReason.NONE, policy_version=version)
     if op is Op.PLATFORM_CHANGED:
         return Effect(NO_REF, EntryReason.NONE)
-    if op in {Op.EVIDENCE_SEEN, Op.EVIDENCE_WITHDRAWN}:
-        return derive_exchange(ledger, stored, content)
+    if op in BEGINNING and op is not Op.INCIDENT_CONFIRMED and stored.gone is not None:
+        return Effect(NO_REF, EntryReason.NONE)
+    if op is Op.EVIDENCE_SEEN:
+        return derive_forgery(ledger, stored)
     if op in {Op.LINK_STATED, Op.MARKED}:
         override = derive_override(ledger, read_statement(ledger, stored), stored.platform, index)
         return Effect(NO_REF, EntryReason.NONE, override=override)
@@ -244,21 +250,28 @@ def _recognise(ledger: Ledger, stored: StoredEvent, effect: Effect) -> Effect:
     return replace(effect, pieces=pieces, day=day_number(report.issued_at.date()))
 
 
-def derive_exchange(ledger: Ledger, stored: StoredEvent, seen: StoredEvent | None) -> Effect:
-    """Derive what a statement about forged evidence does.
-
-    *Shape*: `seen` is the statement that is withdrawn, or None where nothing is left of it.
-    """
-    if Op(stored.op) is Op.EVIDENCE_WITHDRAWN:
-        if seen is None or seen.entry_index is None:
-            return Effect(NO_REF, EntryReason.NO_EFFECT)
-        return Effect(seen.entry_index, EntryReason.NONE, pieces=())
+def derive_forgery(ledger: Ledger, stored: StoredEvent) -> Effect:
+    """Derive what a statement that evidence is forged does."""
     statement = read_statement(ledger, stored)
     if not isinstance(statement, Forgery):
         raise LedgerCorrupt("A statement about forged evidence has none.")
     pieces = find_pieces(statement.evidence, is_original=statement.is_original)
     day = day_number(statement.issued_at.date())
     return Effect(NO_REF, EntryReason.NONE, pieces=pieces, day=day)
+
+
+def derive_end(stored: StoredEvent, history: Sequence[StoredEvent], index: int) -> Effect:
+    """Derive what the end of a record that is no incident does: of a withdrawal, or of time.
+
+    *Shape*: `history` are all statements about the record, the one that began it first.
+    """
+    began = history[0].entry_index
+    if began is None or Op(history[0].op) not in BEGINNING:
+        raise LedgerCorrupt("What ends was never begun.")
+    earlier = [one for one in history if one.entry_index is not None and one.entry_index < index]
+    if any(one.op in ENDING for one in earlier):
+        return Effect(began, EntryReason.NO_EFFECT, ends=True)
+    return Effect(began, _REASONS.get(Op(stored.op), EntryReason.NONE), pieces=(), ends=True)
 
 
 def weigh_again(

@@ -18,10 +18,17 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from ledger.deriving import Effect, derive_effect, event_context, open_event, waive
+from ledger.deriving import (
+    Effect,
+    derive_effect,
+    derive_end,
+    event_context,
+    open_event,
+    waive,
+)
 from ledger.errors import LedgerCorrupt
 from ledger.identity.token import EVENT_TYPE, sign_token
-from ledger.incident.lifecycle import CLOSED
+from ledger.incident.lifecycle import CLOSED, ENDING
 from ledger.incident.statement import EVENT_PREFIX
 from ledger.ledger import Ledger, learn_policies, mint_id
 from ledger.log.checkpoint import Checkpoint, sign_checkpoint
@@ -138,8 +145,12 @@ def sequence_pending(  # noqa: C901, PLR0912, PLR0915 - flat: no frame stands be
         # The first entry publishes the first policy; none is in force before it.
         policy = learn_policies(ledger, connection, version or min(ledger.policies))
         known = incidents.find_incident(connection, stored.incident)
-        content = entries.find_content(connection, stored, known.content_index if known else None)
-        effect = derive_effect(ledger, policy, stored, known, _recall(content, erased), index)
+        if known is None and stored.op in ENDING:
+            history = entries.select_incident_events(connection, stored.incident)
+            effect = derive_end(stored, history, index)
+        else:
+            content = _find_content(connection, known, erased)
+            effect = derive_effect(ledger, policy, stored, known, content, index)
         marked = incidents.select_reported(connection, stored.platform, effect.waives)
         for one in (effect, *(waive(ledger, policy, waived, index) for waived in marked)):
             ids = postings.ensure_identifiers(connection, one.kinds)
@@ -170,11 +181,7 @@ def sequence_pending(  # noqa: C901, PLR0912, PLR0915 - flat: no frame stands be
                     gone = postings.cut_edge(connection, token, *cut)
                     postings.recount_tokens(connection, cut[0], [token], gone)
             postings.forget_identifiers(connection, tokens)
-        if effect.pieces is not None:
-            if evidence.delete_pieces(connection, stored.incident):
-                evidence.insert_recalls(connection, stored, index)
-            evidence.insert_pieces(connection, stored, index, effect.day, effect.pieces)
-        erasures.destroy_content(connection, _name_closed(effect.after or known))
+        _change_record(connection, stored, effect, effect.after or known, index)
         version = effect.policy_version or version
         entry = build_entry(ledger, stored, effect, tag_keys[stored.platform], version)
         written.append((index, entry, leaf_hash(entry)))
@@ -185,15 +192,31 @@ def sequence_pending(  # noqa: C901, PLR0912, PLR0915 - flat: no frame stands be
     return len(written)
 
 
-def _recall(event: StoredEvent | None, erased: Mapping[int, Leaf]) -> StoredEvent | None:
-    """Give a statement with the entry that it had, where it was erased since."""
-    if event is None or event.entry_index is None:
-        return event
-    return replace(event, gone=erased.get(event.entry_index))
+def _find_content(
+    connection: Connection, known: StoredIncident | None, erased: Mapping[int, Leaf]
+) -> StoredEvent | None:
+    """Find what an incident is, with the entry that it had where it was erased since."""
+    if known is None:
+        return None
+    content = entries.find_entry_event(connection, known.content_index)
+    return content and replace(content, gone=erased.get(known.content_index))
 
 
-def _name_closed(known: StoredIncident | None) -> str | None:
-    return known.id if known is not None and known.state in CLOSED else None
+def _change_record(
+    connection: Connection,
+    stored: StoredEvent,
+    effect: Effect,
+    known: StoredIncident | None,
+    index: int,
+) -> None:
+    """Change by what a statement's record is recognised; destroy it where it ended."""
+    if effect.pieces is not None:
+        evidence.replace_pieces(connection, stored, index, effect.day, effect.pieces)
+    if effect.ends:
+        freed = overrides.delete_override(connection, effect.ref)
+        postings.forget_identifiers(connection, freed)
+    if effect.ends or (known is not None and known.state in CLOSED):
+        erasures.destroy_content(connection, stored.incident)
 
 
 def extend_log(

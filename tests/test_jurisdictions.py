@@ -23,7 +23,8 @@ from ledger.errors import (
 from ledger.incident.incident import LegalBasis
 from ledger.incident.taxonomy import LegalBasisKind
 from ledger.rights.jurisdiction import JurisdictionProfile, parse_profiles
-from ledger.rights.notice import activates_at, check_filing, retention_end, window_end
+from ledger.rights.notice import activates_at, check_filing, window_end
+from ledger.rights.retention import retention_end
 
 if TYPE_CHECKING:
     from ledger.incident.incident import IncidentReport

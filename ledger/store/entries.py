@@ -15,7 +15,6 @@ from ledger.store.tables import (
     edge,
     event,
     event_content,
-    evidence,
     identifier,
     incident,
     log_checkpoint,
@@ -56,7 +55,7 @@ class StoredEvent:
     entry_index: int | None
     sealed: SealedToken | None
     salt: bytes | None
-    conduct_day: int | None = None
+    retention_day: int | None = None
     gone: Leaf | None = None
 
 
@@ -120,13 +119,6 @@ _CHECKPOINT = (
 )
 
 
-_SEEN = _EVENTS.where(
-    event.c.incident == bindparam("about"),
-    event.c.op == int(Op.EVIDENCE_SEEN),
-    event.c.incident.in_(select(evidence.c.record)),
-)
-
-
 def _event(row: Row[tuple[object, ...]]) -> StoredEvent:
     fields = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for a row by column
     sealed = None
@@ -146,7 +138,7 @@ def _event(row: Row[tuple[object, ...]]) -> StoredEvent:
         entry_index=fields["entry_index"],
         sealed=sealed,
         salt=fields["salt"],
-        conduct_day=fields["conduct_day"],
+        retention_day=fields["retention_day"],
     )
 
 
@@ -171,7 +163,7 @@ def insert_event(connection: Connection, new: StoredEvent) -> int:
                 "received_at": new.received_at,
                 "response_until": new.response_until,
                 "active_from": new.active_from,
-                "conduct_day": new.conduct_day,
+                "retention_day": new.retention_day,
             },
         ).scalar_one()
     except IntegrityError as error:
@@ -227,22 +219,6 @@ def select_pending(connection: Connection, limit: int) -> list[StoredEvent]:
 def find_entry_event(connection: Connection, index: int) -> StoredEvent | None:
     """Find the statement that became the entry at an index."""
     row = connection.execute(_BY_INDEX, {"at": index}).one_or_none()
-    return None if row is None else _event(row)
-
-
-def find_content(
-    connection: Connection, stored: StoredEvent, index: int | None
-) -> StoredEvent | None:
-    """Find the statement that a pending one is about: an incident's content, by its index.
-
-    A withdrawal is about the evidence that was seen, unless nothing is left of it.
-    """
-    if stored.op == Op.EVIDENCE_WITHDRAWN:
-        row = connection.execute(_SEEN, {"about": stored.incident}).one_or_none()
-    elif index is None:
-        return None
-    else:
-        row = connection.execute(_BY_INDEX, {"at": index}).one_or_none()
     return None if row is None else _event(row)
 
 

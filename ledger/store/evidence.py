@@ -58,8 +58,8 @@ class Recall:
 # --- What is known: written by the sequencer alone --------------------------------------------
 
 
-def delete_pieces(connection: Connection, record: str) -> bool:
-    """Forget by what a record was recognised; tell whether there was anything."""
+def delete_pieces(connection: Connection, record: str) -> None:
+    """Forget by what a record was recognised."""
     mine = evidence.c.record == record
     before = connection.execute(select(evidence.c.id, evidence.c.pdq).where(mine)).all()
     for number, pdq in before:
@@ -70,16 +70,36 @@ def delete_pieces(connection: Connection, record: str) -> bool:
             )
     if before:
         connection.execute(delete(evidence).where(mine))
-    return bool(before)
 
 
-def insert_pieces(
+def replace_pieces(
     connection: Connection, stored: StoredEvent, index: int, day: int, pieces: Sequence[Piece]
 ) -> None:
-    """Write down by what a statement's record is recognised.
+    """Write down by what a statement's record is recognised from here on.
+
+    What it was recognised by before and still is stays as it stood. Where anything of that is gone
+    all is written anew, and every answer that told of the record is recalled.
 
     *Units*: `day` of the statement since 1970-01-01.
     """
+    columns = (evidence.c.digest, evidence.c.pdq, evidence.c.original)
+    before = {
+        Piece(bytes(digest), pdq and bytes(pdq), bool(original))
+        for digest, pdq, original in connection.execute(
+            select(*columns).where(evidence.c.record == stored.incident)
+        )
+    }
+    if before <= set(pieces):
+        pieces = [piece for piece in pieces if piece not in before]
+    else:
+        delete_pieces(connection, stored.incident)
+        insert_recalls(connection, stored, index)
+    _insert_pieces(connection, stored, index, day, pieces)
+
+
+def _insert_pieces(
+    connection: Connection, stored: StoredEvent, index: int, day: int, pieces: Sequence[Piece]
+) -> None:
     rows = [
         {
             "id": index << PIECES_BITS | place,
