@@ -313,7 +313,7 @@ def story(ledger: Ledger, simulator: Callable[..., Simulator]) -> Story:
     assert acknowledgement is not None
     status = reporting.sign_status(ledger, caller, reported, at + timedelta(minutes=5))
     later = at
-    before = {}
+    before: dict[int, tuple[StoredEvent, dict[str, Any]]] = {}
     for name in STATED[1:]:
         said = example(name)
         if name in TAKING_BACK:

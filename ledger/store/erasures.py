@@ -118,13 +118,23 @@ def select_ended(
 
 
 def select_gone(connection: Connection, size: int) -> list[int]:
-    """Give the indexes of the reports below a size of the log that were erased from there on."""
-    statement = select(incident.c.reported_index).where(
+    """Give the indexes below a size of the log whose statements were destroyed from there on.
+
+    *Shape*: reports, and what overrode links; evidence bears on no score.
+    """
+    reports = select(incident.c.reported_index).where(
         incident.c.state.in_(_CLOSED),
         incident.c.reported_index < size,
         incident.c.changed_index >= size,
     )
-    return list(connection.execute(statement.order_by(incident.c.reported_index)).scalars())
+    ending = event.alias()
+    ended = (
+        select(event.c.entry_index)
+        .join(ending, ending.c.incident == event.c.incident)
+        .where(event.c.op.in_(_OVERRIDING), event.c.entry_index < size)
+        .where(ending.c.op == int(Op.EXPIRED), ending.c.entry_index >= size)
+    )
+    return sorted(connection.execute(union(reports, ended)).scalars())
 
 
 def destroy_again(connection: Connection) -> int:
