@@ -39,11 +39,12 @@ def expire_due(ledger: Ledger, now: datetime) -> int:
     """
     last_day = last_expired_day(now, ledger.jurisdiction)
     with begin_read(ledger.database) as connection:
-        is_due = bool(erasures.select_expired(connection, last_day, 1))
-        ended = {op for op in _ENDING if _select_ended(ledger, connection, op, now, limit=1)}
-        if not is_due and not ended:
-            return 0
+        ended = [op for op in _ENDING if _select_ended(ledger, connection, op, now, 1)]
         kept = _find_needed(ledger, connection) if Op.LINK_STATED in ended else ()
+        if not erasures.select_expired(connection, last_day, 1) and not any(
+            _select_ended(ledger, connection, op, now, 1, kept) for op in ended
+        ):
+            return 0
     with begin_write(ledger.database) as connection:
         # The log's lock makes this worker the only one that decides what is due.
         entries.read_state(connection, lock=True)
