@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import overriding
 import pytest
@@ -26,7 +27,7 @@ from ledger.incident.statement import Marking
 from ledger.log.leaf import EntryReason, Op
 from ledger.rebuilding import rebuild_index
 from ledger.reporting import Accepted
-from ledger.rights.retention import retention_day
+from ledger.rights.retention import local_day, retention_day
 from ledger.sequencing import draft_own_statement
 from ledger.store import entries, erasures, tables
 from ledger.store.engine import begin_read, begin_write
@@ -125,6 +126,18 @@ def test_marker_is_kept_from_its_end_and_what_waits_for_its_time_has_one_too(
     assert retention_day(shops[0].incident("x", BUYER, now), profile) is not None
     taken_back = forgery(shops[0], digest("forged"), None, now)
     assert retention_day(withdrawal(shops[0], taken_back, now), profile) is None
+
+
+@pytest.mark.parametrize("zone", ["Asia/Shanghai", "UTC", "America/New_York", "Pacific/Kiritimati"])
+def test_marker_is_kept_as_long_as_any_incident_of_its_time_wherever_days_begin(
+    zone: str, shops: list[Simulator], now: datetime
+) -> None:
+    profile = replace(shops[0].ledger.jurisdiction, time_zone=ZoneInfo(zone))
+    for hours in range(48):
+        until = now + timedelta(hours=hours)
+        day = retention_day(replace(shops[0].marking("x", (), now), until=until), profile)
+        assert day is not None
+        assert day >= local_day(until, profile)
 
 
 # --- Households ---------------------------------------------------------------------------------
