@@ -23,7 +23,6 @@ from worlds import EVERYTHING, World
 from ledger.errors import EventIdReused, IncidentClosed
 from ledger.expiring import expire_due
 from ledger.identity.identifier import AccountRef
-from ledger.incident.statement import Marking
 from ledger.log.leaf import EntryReason, Op
 from ledger.rebuilding import rebuild_index
 from ledger.reporting import Accepted
@@ -114,18 +113,6 @@ def test_statement_stands_until_its_midnight_and_nothing_is_left_of_it(
         assert expire_due(ledger, end + DAY) == 0
     with pytest.raises(EventIdReused):
         shops[0].send(said, now)
-
-
-def test_marker_is_kept_from_its_end_and_what_waits_for_its_time_has_one_too(
-    shops: list[Simulator], now: datetime
-) -> None:
-    said = draw(shops[0], "marker", now)
-    assert isinstance(said, Marking)
-    assert midnight(said, shops[0], now) > said.until + timedelta(days=5 * 365)
-    profile = shops[0].ledger.jurisdiction
-    assert retention_day(shops[0].incident("x", BUYER, now), profile) is not None
-    taken_back = forgery(shops[0], digest("forged"), None, now)
-    assert retention_day(withdrawal(shops[0], taken_back, now), profile) is None
 
 
 @pytest.mark.parametrize("zone", ["Asia/Shanghai", "UTC", "America/New_York", "Pacific/Kiritimati"])
