@@ -21,7 +21,6 @@ from ledger.store import entries, erasures, incidents, overrides, platforms
 from ledger.store.engine import begin_read, begin_write
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
     from datetime import datetime
 
     from ledger.ledger import Ledger
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 _BATCH_MAX = 200
 # Markers that are due go all at once: of two, the one that lies within the other left no row.
-_ENDING = {Op.EVIDENCE_SEEN: _BATCH_MAX, Op.LINK_STATED: _BATCH_MAX, Op.MARKED: None}
+_LIMITS = {Op.EVIDENCE_SEEN: _BATCH_MAX, Op.LINK_STATED: _BATCH_MAX, Op.MARKED: None}
 
 
 def expire_due(ledger: Ledger, now: datetime) -> int:
@@ -39,11 +38,8 @@ def expire_due(ledger: Ledger, now: datetime) -> int:
     """
     last_day = last_expired_day(now, ledger.jurisdiction)
     with begin_read(ledger.database) as connection:
-        ended = [op for op in _ENDING if _select_ended(ledger, connection, op, now, 1)]
-        kept = _find_needed(ledger, connection) if Op.LINK_STATED in ended else ()
-        if not erasures.select_expired(connection, last_day, 1) and not any(
-            _select_ended(ledger, connection, op, now, 1, kept) for op in ended
-        ):
+        is_due = erasures.select_expired(connection, last_day, 1)
+        if not is_due and not any(_find_ended(ledger, connection, op, now, 1) for op in _LIMITS):
             return 0
     with begin_write(ledger.database) as connection:
         # The log's lock makes this worker the only one that decides what is due.
@@ -52,7 +48,7 @@ def expire_due(ledger: Ledger, now: datetime) -> int:
         while sequence_pending(ledger, connection):
             pass
         if not erasures.select_expired(connection, last_day, 1):
-            expired += _expire_statements(ledger, connection, now, kept)
+            expired += _expire_statements(ledger, connection, now)
     publish_checkpoint(ledger, now)
     return expired
 
@@ -75,13 +71,11 @@ def _expire_incidents(ledger: Ledger, connection: Connection, last_day: int, now
     return expired
 
 
-def _expire_statements(
-    ledger: Ledger, connection: Connection, now: datetime, kept: Collection[int]
-) -> int:
+def _expire_statements(ledger: Ledger, connection: Connection, now: datetime) -> int:
     names = _name_platforms(connection)
     expired = 0
-    for op, limit in _ENDING.items():
-        for record, member, jti in _select_ended(ledger, connection, op, now, limit, kept):
+    for op, limit in _LIMITS.items():
+        for record, member, jti in _find_ended(ledger, connection, op, now, limit):
             members = {"statement_iss": names[member], "statement_jti": jti}
             draft = draft_own_statement(
                 ledger, "statement-expired", members, op=Op.EXPIRED, incident=record, at=now
@@ -97,23 +91,21 @@ def _name_platforms(connection: Connection) -> dict[int, str]:
     return {one.id: one.uri for one in platforms.select_platforms(connection)}
 
 
-def _select_ended(
-    ledger: Ledger,
-    connection: Connection,
-    op: Op,
-    now: datetime,
-    limit: int | None,
-    kept: Collection[int] = (),
+def _find_ended(
+    ledger: Ledger, connection: Connection, op: Op, now: datetime, limit: int | None
 ) -> list[tuple[str, int, str]]:
+    """Find what ends of a kind: record, who stated it, jti.
+
+    Only where links are due are reports opened that don't count yet, to see whose they are.
+    """
     last_day = last_expired_day(now, ledger.jurisdiction, op)
-    return erasures.select_ended(connection, op, last_day, limit=limit, kept=kept)
-
-
-def _find_needed(ledger: Ledger, connection: Connection) -> set[int]:
-    """Find the separations of accounts against which an incident doesn't count yet, but may."""
-    contents = (
+    found = erasures.select_ended(connection, op, last_day, limit)
+    if not found or op is not Op.LINK_STATED:
+        return found
+    waiting = [
         entries.find_entry_event(connection, index)
         for index in incidents.select_waiting(connection)
-    )
-    accounts = {find_keys(ledger, read_report(ledger, one))[0] for one in contents}
-    return overrides.find_separations(connection, accounts)
+    ]
+    accounts = {find_keys(ledger, read_report(ledger, one))[0] for one in waiting}
+    kept = overrides.find_separations(connection, accounts)
+    return erasures.select_ended(connection, op, last_day, limit, kept) if kept else found

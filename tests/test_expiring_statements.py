@@ -150,16 +150,21 @@ def test_separation_stays_while_an_incident_of_either_account_counts(
     assert audit(ledger) == ()
 
 
+@pytest.mark.parametrize("earlier", [0, 1])
 def test_separation_stays_while_a_held_incident_may_count(
-    ledger: Ledger, shops: list[Simulator], now: datetime
+    earlier: int, ledger: Ledger, shops: list[Simulator], now: datetime
 ) -> None:
     a, b, _ = shops
+    for _ in range(earlier):
+        b.report("housemate", BUYER, now)
     said = a.unlinking("asked", b.account("housemate"), now)
     a.send(said, now)
     later = now + 4 * YEARS / 5
     sent = b.send(b.held_incident("housemate", BUYER, later, now + 2 * YEARS), later)
     settle(ledger, later)
     over = midnight(said, a, now) + 30 * DAY
+    assert expire_due(ledger, over) == earlier, "the old incident alone, and not what it held back"
+    assert not is_gone(ledger, said)
     assert expire_due(ledger, over) == 0
     b.retract(sent, over)
     settle(ledger, over)

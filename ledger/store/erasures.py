@@ -89,8 +89,7 @@ def select_ended(
     connection: Connection,
     op: Op,
     last_day: int,
-    *,
-    limit: int | None = None,
+    limit: int | None,
     kept: Collection[int] = (),
 ) -> list[tuple[str, int, str]]:
     """Give the statements of a kind whose time ended on a day or before, oldest first.
