@@ -177,14 +177,14 @@ def derive_effect(
     policy: RiskPolicy,
     stored: StoredEvent,
     known: StoredIncident | None,
-    content: StoredEvent | None,
+    said: Sequence[StoredEvent],
     index: int,
 ) -> Effect:
     """Derive what the statement at an index does.
 
-    *Shape*: `known` is the incident that it is about as it stands, `content` the statement that
-    says what the incident is. A statement that lost a race still becomes an entry, with the
-    reason "no effect".
+    *Shape*: `known` is the incident that it is about as it stands, `said` the one statement that
+    says what that is, or all about a record that is no incident and ends. A statement that lost a
+    race still becomes an entry, with the reason "no effect".
     """
     op = Op(stored.op)
     if op is Op.POLICY_PUBLISHED:
@@ -200,6 +200,9 @@ def derive_effect(
     if op in {Op.LINK_STATED, Op.MARKED}:
         override = derive_override(ledger, read_statement(ledger, stored), stored.platform, index)
         return Effect(NO_REF, EntryReason.NONE, override=override)
+    if known is None and op in ENDING:
+        return derive_end(stored, said, index)
+    content = said[0] if said else None
     return _derive_change(ledger, policy, stored, known, content, index)
 
 

@@ -21,14 +21,13 @@ from typing import TYPE_CHECKING
 from ledger.deriving import (
     Effect,
     derive_effect,
-    derive_end,
     event_context,
     open_event,
     waive,
 )
 from ledger.errors import LedgerCorrupt
 from ledger.identity.token import EVENT_TYPE, sign_token
-from ledger.incident.lifecycle import CLOSED, ENDING
+from ledger.incident.lifecycle import CLOSED
 from ledger.incident.statement import EVENT_PREFIX
 from ledger.ledger import Ledger, learn_policies, mint_id
 from ledger.log.checkpoint import Checkpoint, sign_checkpoint
@@ -128,9 +127,9 @@ def sequence_pending(  # noqa: C901, PLR0912, PLR0915 - flat: no frame stands be
 ) -> int:
     """Give pending statements their indexes and apply them; give how many there were.
 
-    Must run inside a writing transaction. *Shape*: `erased` are the entries, by index, of
-    statements that were erased, for whoever derives anew. *Raises*: LedgerUnavailable where
-    another sequencer was faster, LedgerCorrupt where what is stored can't be what was accepted.
+    Runs in a writing transaction. *Shape*: `erased` are the entries, by index, of what was erased,
+    for whoever derives anew. *Raises*: LedgerUnavailable where another sequencer was faster,
+    LedgerCorrupt where what is stored can't be what was accepted.
     """
     state = entries.read_state(connection, lock=True)
     version = state.policy_version
@@ -145,16 +144,12 @@ def sequence_pending(  # noqa: C901, PLR0912, PLR0915 - flat: no frame stands be
         # The first entry publishes the first policy; none is in force before it.
         policy = learn_policies(ledger, connection, version or min(ledger.policies))
         known = incidents.find_incident(connection, stored.incident)
-        if known is None and stored.op in ENDING:
-            history = entries.select_incident_events(connection, stored.incident)
-            effect = derive_end(stored, history, index)
-        else:
-            content = _find_content(connection, known, erased)
-            effect = derive_effect(ledger, policy, stored, known, content, index)
+        said = entries.select_said(connection, stored, known.content_index if known else None)
+        effect = derive_effect(ledger, policy, stored, known, _recall(said, erased), index)
         marked = incidents.select_reported(connection, stored.platform, effect.waives)
         for one in (effect, *(waive(ledger, policy, waived, index) for waived in marked)):
             ids = postings.ensure_identifiers(connection, one.kinds)
-            tokens: list[int] = []
+            tokens = overrides.delete_override(connection, one.ref) if one.ends else []
             if one.before is not None and one.before.account is not None:
                 incidents.replace_incident(connection, replace(one.before, account=None))
                 tokens = postings.select_tokens(connection, one.before)
@@ -181,7 +176,11 @@ def sequence_pending(  # noqa: C901, PLR0912, PLR0915 - flat: no frame stands be
                     gone = postings.cut_edge(connection, token, *cut)
                     postings.recount_tokens(connection, cut[0], [token], gone)
             postings.forget_identifiers(connection, tokens)
-        _change_record(connection, stored, effect, effect.after or known, index)
+        if effect.pieces is not None:
+            if evidence.delete_pieces(connection, stored.incident, unless=effect.pieces):
+                evidence.insert_recalls(connection, stored, index)
+            evidence.insert_pieces(connection, stored, index, effect.day, effect.pieces)
+        erasures.destroy_content(connection, _name_ended(stored, effect, effect.after or known))
         version = effect.policy_version or version
         entry = build_entry(ledger, stored, effect, tag_keys[stored.platform], version)
         written.append((index, entry, leaf_hash(entry)))
@@ -192,31 +191,17 @@ def sequence_pending(  # noqa: C901, PLR0912, PLR0915 - flat: no frame stands be
     return len(written)
 
 
-def _find_content(
-    connection: Connection, known: StoredIncident | None, erased: Mapping[int, Leaf]
-) -> StoredEvent | None:
-    """Find what an incident is, with the entry that it had where it was erased since."""
-    if known is None:
-        return None
-    content = entries.find_entry_event(connection, known.content_index)
-    return content and replace(content, gone=erased.get(known.content_index))
+def _recall(said: list[StoredEvent], erased: Mapping[int, Leaf]) -> list[StoredEvent]:
+    """Give statements with the entries that they had, where they were erased since."""
+    return [
+        one if one.entry_index is None else replace(one, gone=erased.get(one.entry_index))
+        for one in said
+    ]
 
 
-def _change_record(
-    connection: Connection,
-    stored: StoredEvent,
-    effect: Effect,
-    known: StoredIncident | None,
-    index: int,
-) -> None:
-    """Change by what a statement's record is recognised; destroy it where it ended."""
-    if effect.pieces is not None:
-        evidence.replace_pieces(connection, stored, index, effect.day, effect.pieces)
-    if effect.ends:
-        freed = overrides.delete_override(connection, effect.ref)
-        postings.forget_identifiers(connection, freed)
-    if effect.ends or (known is not None and known.state in CLOSED):
-        erasures.destroy_content(connection, stored.incident)
+def _name_ended(stored: StoredEvent, effect: Effect, known: StoredIncident | None) -> str | None:
+    is_closed = known is not None and known.state in CLOSED
+    return stored.incident if effect.ends or is_closed else None
 
 
 def extend_log(

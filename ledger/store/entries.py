@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, func, insert, select, union_all, update
 from sqlalchemy.exc import IntegrityError
 
 from ledger.errors import LedgerCorrupt, LedgerUnavailable
+from ledger.incident.lifecycle import ENDING
 from ledger.log.leaf import Op
 from ledger.privacy.sealing import SealedToken
 from ledger.store.tables import (
@@ -220,6 +221,23 @@ def find_entry_event(connection: Connection, index: int) -> StoredEvent | None:
     """Find the statement that became the entry at an index."""
     row = connection.execute(_BY_INDEX, {"at": index}).one_or_none()
     return None if row is None else _event(row)
+
+
+def select_said(
+    connection: Connection, stored: StoredEvent, index: int | None
+) -> list[StoredEvent]:
+    """Give the statements that a pending one is judged by.
+
+    *Shape*: of an incident what it is, by its index; where a record that is no incident ends, all
+    about it in accept order; else none.
+    """
+    if index is not None:
+        rows = connection.execute(_BY_INDEX, {"at": index})
+    elif stored.op in ENDING:
+        rows = connection.execute(_BY_INCIDENT, {"about": stored.incident})
+    else:
+        return []
+    return [_event(row) for row in rows]
 
 
 def select_sequenced(connection: Connection) -> list[StoredEvent]:

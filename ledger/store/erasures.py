@@ -63,8 +63,10 @@ _FORGET = (
 )
 
 
-def destroy_content(connection: Connection, record: str) -> None:
+def destroy_content(connection: Connection, record: str | None) -> None:
     """Destroy what was said of a record: tokens, keys, salts, and the dates beside them."""
+    if record is None:
+        return
     connection.execute(_DESTROY, {"about": record})
     connection.execute(_FORGET, {"about": record})
 

@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, insert, literal, or_, select, update
+from sqlalchemy import bindparam, delete, insert, literal, or_, select, update
 
 from ledger.incident.evidence import DISTANCE_MAX, PROBES, Piece, Sought, list_slots, probe_slots
 from ledger.log.leaf import Op
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
+    from sqlalchemy import Row
     from sqlalchemy.engine import Connection
 
     from ledger.store.entries import StoredEvent
@@ -56,51 +57,40 @@ class Recall:
     acknowledged_at: datetime | None
 
 
+_PIECES = select(evidence.c.id, evidence.c.digest, evidence.c.pdq, evidence.c.original).where(
+    evidence.c.record == bindparam("about")
+)
+
+
 # --- What is known: written by the sequencer alone --------------------------------------------
 
 
-def delete_pieces(connection: Connection, record: str) -> None:
-    """Forget by what a record was recognised."""
-    mine = evidence.c.record == record
-    before = connection.execute(select(evidence.c.id, evidence.c.pdq).where(mine)).all()
-    for number, pdq in before:
-        if pdq is not None:
-            gone = evidence_band.c.slot.in_(list_slots(bytes(pdq)))
+def delete_pieces(connection: Connection, record: str, *, unless: Sequence[Piece] = ()) -> bool:
+    """Forget by what a record was recognised, unless all of it still is; tell whether any went."""
+    before = _read_pieces(connection.execute(_PIECES, {"about": record}))
+    if set(before.values()) <= set(unless):
+        return False
+    for number, piece in before.items():
+        if piece.pdq is not None:
+            gone = evidence_band.c.slot.in_(list_slots(piece.pdq))
             connection.execute(
                 delete(evidence_band).where(gone, evidence_band.c.evidence == number)
             )
-    if before:
-        connection.execute(delete(evidence).where(mine))
+    connection.execute(delete(evidence).where(evidence.c.record == record))
+    return True
 
 
-def replace_pieces(
+def insert_pieces(
     connection: Connection, stored: StoredEvent, index: int, day: int, pieces: Sequence[Piece]
 ) -> None:
-    """Write down by what a statement's record is recognised from here on.
-
-    What it was recognised by before and still is stays as it stood. Where anything of that is gone
-    all is written anew, and every answer that told of the record is recalled.
+    """Write down by what a statement's record is recognised; what is known stays as it stood.
 
     *Units*: `day` of the statement since 1970-01-01.
     """
-    columns = (evidence.c.digest, evidence.c.pdq, evidence.c.original)
-    before = {
-        Piece(bytes(digest), pdq and bytes(pdq), bool(original))
-        for digest, pdq, original in connection.execute(
-            select(*columns).where(evidence.c.record == stored.incident)
-        )
-    }
-    if before <= set(pieces):
-        pieces = [piece for piece in pieces if piece not in before]
-    else:
-        delete_pieces(connection, stored.incident)
-        insert_recalls(connection, stored, index)
-    _insert_pieces(connection, stored, index, day, pieces)
-
-
-def _insert_pieces(
-    connection: Connection, stored: StoredEvent, index: int, day: int, pieces: Sequence[Piece]
-) -> None:
+    if not pieces:
+        return
+    known = set(_read_pieces(connection.execute(_PIECES, {"about": stored.incident})).values())
+    fresh = [piece for piece in pieces if piece not in known]
     rows = [
         {
             "id": index << PIECES_BITS | place,
@@ -111,18 +101,25 @@ def _insert_pieces(
             "original": int(piece.is_original),
             "seen_day": day,
         }
-        for place, piece in enumerate(pieces)
+        for place, piece in enumerate(fresh)
     ]
     if rows:
         connection.execute(insert(evidence), rows)
     bands = [
         {"slot": slot, "evidence": row["id"], "pdq": piece.pdq}
-        for row, piece in zip(rows, pieces, strict=True)
+        for row, piece in zip(rows, fresh, strict=True)
         if piece.pdq is not None
         for slot in list_slots(piece.pdq)
     ]
     if bands:
         connection.execute(insert(evidence_band), bands)
+
+
+def _read_pieces(rows: Iterable[Row[Any]]) -> dict[int, Piece]:
+    return {
+        row.id: Piece(bytes(row.digest), row.pdq and bytes(row.pdq), bool(row.original))
+        for row in rows
+    }
 
 
 def insert_recalls(connection: Connection, stored: StoredEvent, index: int) -> None:

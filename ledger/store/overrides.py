@@ -117,7 +117,7 @@ def insert_override(
         _insert_mark(connection, said, [ids[key] for key in said.keys])
 
 
-def delete_override(connection: Connection, index: int) -> set[int]:
+def delete_override(connection: Connection, index: int) -> list[int]:
     """Forget what the statement at an index says of links; give the ids that it named.
 
     Nothing else comes back by it: a statement goes after all that it took out of the index.
@@ -127,7 +127,7 @@ def delete_override(connection: Connection, index: int) -> set[int]:
         rows = column.table.c.event_index == index
         freed.update(connection.execute(select(column).where(rows)).scalars())
         connection.execute(delete(column.table).where(rows))
-    return freed
+    return list(freed)
 
 
 def _insert_mark(connection: Connection, said: Mark, marked: list[int]) -> None:
