@@ -8,6 +8,7 @@ import os
 import shlex
 import signal
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from config.settings import Settings
 
 _THREADS_EMBEDDED, _THREADS = 1, 4
+_EXPIRY_INTERVAL = timedelta(minutes=1)  # what is due changes at midnight
 _SHOP = "https://shop.example"
 # The smallest question: an account without identifiers, and an order's commitment made up.
 _QUESTION = {
@@ -181,11 +183,15 @@ def worker(folder: Path, once: bool, disregard: tuple[str, ...]) -> None:
     ):
         if not once:
             publisher.start()
+        expires_at = clock.now()
         while not stopping:
             try:
                 now = clock.now()
-                sequenced = sequence(ledger, now)
-                done = expire_due(ledger, now) + activate_due(ledger, now)
+                sequenced, done = sequence(ledger, now), 0
+                if once or now >= expires_at:
+                    done = expire_due(ledger, now)
+                    expires_at = now if done else now + _EXPIRY_INTERVAL
+                done += activate_due(ledger, now)
             except LedgerUnavailable as error:
                 if once:
                     raise

@@ -17,7 +17,7 @@ from ledger.identity.identifier import account_key, lookup_key
 from ledger.identity.token import payload_of
 from ledger.incident.evidence import Piece, find_pieces
 from ledger.incident.incident import IncidentReport
-from ledger.incident.lifecycle import CLOSED, State, next_state
+from ledger.incident.lifecycle import BEGINNING, CLOSED, ENDING, State, next_state
 from ledger.incident.statement import (
     Correction,
     Forgery,
@@ -35,6 +35,8 @@ from ledger.store.overrides import Mark, Recycled, Separated
 from ledger.store.postings import TokenClaim
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ledger.incident.statement import Statement
     from ledger.ledger import Ledger
     from ledger.risk.policy import RiskPolicy
@@ -77,7 +79,8 @@ class Effect:
     *Shape*: `before` is the incident while it counted, which stops; `after` how it stands now,
     counting from here where there is an `account`, under `claims`. `decided` are the reports of
     its reporter that this decides: upheld, overturned. `pieces` is by what evidence its record is
-    recognised from here on, none where it isn't any more; None leaves it.
+    recognised from here on, none where it isn't any more; None leaves it. What `ends` is the
+    record at `ref`, which is no incident; `named` are the lookup keys that it was about.
     """
 
     ref: int
@@ -91,16 +94,14 @@ class Effect:
     policy_version: int = 0
     pieces: tuple[Piece, ...] | None = None
     day: int = 0
+    ends: bool = False
+    named: tuple[bytes, ...] = ()
 
     @property
     def kinds(self) -> dict[bytes, int]:
         """The lookup keys that must exist, with the codes of their kinds; 0 is an account."""
-        if isinstance(self.override, Separated):
-            return dict.fromkeys((self.override.account, self.override.other), 0)
-        if isinstance(self.override, Recycled):
-            return {self.override.key: self.override.kind}
-        if isinstance(self.override, Mark):
-            return dict(self.override.keys)
+        if self.override is not None:
+            return _name_override(self.override)
         own = {} if self.account is None else {self.account: 0}
         return own | {claim.key: claim.kind for claim in self.claims}
 
@@ -108,6 +109,15 @@ class Effect:
     def waives(self) -> tuple[str, ...]:
         """The reports that weigh nothing from here on, by jti."""
         return self.override.incident_jtis if isinstance(self.override, Mark) else ()
+
+
+def _name_override(override: Override) -> dict[bytes, int]:
+    """Give the lookup keys that a statement about links names, with the codes of their kinds."""
+    if isinstance(override, Separated):
+        return dict.fromkeys((override.account, override.other), 0)
+    if isinstance(override, Recycled):
+        return {override.key: override.kind}
+    return dict(override.keys)
 
 
 def event_context(platform: int, jti: str) -> bytes:
@@ -173,14 +183,14 @@ def derive_effect(
     policy: RiskPolicy,
     stored: StoredEvent,
     known: StoredIncident | None,
-    content: StoredEvent | None,
+    said: Sequence[StoredEvent],
     index: int,
 ) -> Effect:
     """Derive what the statement at an index does.
 
-    *Shape*: `known` is the incident that it is about as it stands, `content` the statement that
-    says what the incident is. A statement that lost a race still becomes an entry, with the
-    reason "no effect".
+    *Shape*: `known` is the incident that it is about as it stands, `said` the one statement that
+    says what that is, or all about a record that is no incident and ends. A statement that lost a
+    race still becomes an entry, with the reason "no effect".
     """
     op = Op(stored.op)
     if op is Op.POLICY_PUBLISHED:
@@ -189,11 +199,16 @@ def derive_effect(
         return Effect(NO_REF, EntryReason.NONE, policy_version=version)
     if op is Op.PLATFORM_CHANGED:
         return Effect(NO_REF, EntryReason.NONE)
-    if op in {Op.EVIDENCE_SEEN, Op.EVIDENCE_WITHDRAWN}:
-        return derive_exchange(ledger, stored, content)
+    if op in BEGINNING and op is not Op.INCIDENT_CONFIRMED and stored.gone is not None:
+        return Effect(NO_REF, EntryReason.NONE)
+    if op is Op.EVIDENCE_SEEN:
+        return derive_forgery(ledger, stored)
     if op in {Op.LINK_STATED, Op.MARKED}:
         override = derive_override(ledger, read_statement(ledger, stored), stored.platform, index)
         return Effect(NO_REF, EntryReason.NONE, override=override)
+    if known is None and op in ENDING:
+        return derive_end(ledger, stored, said, index)
+    content = said[0] if said else None
     return _derive_change(ledger, policy, stored, known, content, index)
 
 
@@ -244,21 +259,36 @@ def _recognise(ledger: Ledger, stored: StoredEvent, effect: Effect) -> Effect:
     return replace(effect, pieces=pieces, day=day_number(report.issued_at.date()))
 
 
-def derive_exchange(ledger: Ledger, stored: StoredEvent, seen: StoredEvent | None) -> Effect:
-    """Derive what a statement about forged evidence does.
-
-    *Shape*: `seen` is the statement that is withdrawn, or None where nothing is left of it.
-    """
-    if Op(stored.op) is Op.EVIDENCE_WITHDRAWN:
-        if seen is None or seen.entry_index is None:
-            return Effect(NO_REF, EntryReason.NO_EFFECT)
-        return Effect(seen.entry_index, EntryReason.NONE, pieces=())
+def derive_forgery(ledger: Ledger, stored: StoredEvent) -> Effect:
+    """Derive what a statement that evidence is forged does."""
     statement = read_statement(ledger, stored)
     if not isinstance(statement, Forgery):
         raise LedgerCorrupt("A statement about forged evidence has none.")
     pieces = find_pieces(statement.evidence, is_original=statement.is_original)
     day = day_number(statement.issued_at.date())
     return Effect(NO_REF, EntryReason.NONE, pieces=pieces, day=day)
+
+
+def derive_end(
+    ledger: Ledger, stored: StoredEvent, history: Sequence[StoredEvent], index: int
+) -> Effect:
+    """Derive what the end of a record that is no incident does: of a withdrawal, or of time.
+
+    *Shape*: `history` are all statements about the record, the one that began it first.
+    """
+    first = history[0]
+    began, op = first.entry_index, Op(first.op)
+    if began is None or op not in BEGINNING:
+        raise LedgerCorrupt("What ends was never begun.")
+    earlier = [one for one in history if one.entry_index is not None and one.entry_index < index]
+    if any(one.op in ENDING for one in earlier):
+        return Effect(began, EntryReason.NO_EFFECT, ends=True)
+    named: tuple[bytes, ...] = ()
+    if op in {Op.LINK_STATED, Op.MARKED} and first.gone is None:
+        override = derive_override(ledger, read_statement(ledger, first), first.platform, began)
+        named = tuple(_name_override(override))
+    reason = _REASONS.get(Op(stored.op), EntryReason.NONE)
+    return Effect(began, reason, pieces=(), ends=True, named=named)
 
 
 def weigh_again(

@@ -14,11 +14,9 @@ from ledger.deriving import fold_name, open_event
 from ledger.errors import LedgerCorrupt, LedgerError
 from ledger.identity.token import EVENT_AGE_MAX, check_age, payload_of, verify_event_token
 from ledger.incident.incident import IncidentReport
-from ledger.incident.lifecycle import DESTROYING, LASTING
+from ledger.incident.lifecycle import BEGINNING, DESTROYING, LASTING
 from ledger.incident.statement import (
-    Correction,
     Following,
-    Forgery,
     LedgerStatement,
     Statement,
     parse_event,
@@ -29,7 +27,8 @@ from ledger.ledger import check_minted
 from ledger.log.checkpoint import open_checkpoint
 from ledger.log.leaf import NO_REF, EntryReason, Op, parse_leaf
 from ledger.log.merkle import EMPTY_ROOT, extend_frontier, frontier_root, leaf_hash
-from ledger.rights.notice import activates_at, conduct_day
+from ledger.rights.notice import activates_at
+from ledger.rights.retention import retention_day
 from ledger.store import entries, ledgers, platforms
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ class Finding:
 class Snapshot:
     """What is stored, read in one transaction. `events` are in log order, pending ones last.
 
-    *Shape*: `incidents` by the index of the report that each begins with.
+    *Shape*: `records` by the index of the statement that each begins with.
     """
 
     state: LogState
@@ -80,7 +79,7 @@ class Snapshot:
     platforms: dict[int, Platform]
     policies: dict[int, str]
     gone: dict[int, Gone]
-    incidents: dict[int | None, str]
+    records: dict[int | None, str]
 
 
 def read_snapshot(connection: Connection) -> Snapshot:
@@ -88,19 +87,19 @@ def read_snapshot(connection: Connection) -> Snapshot:
     pending = entries.count_pending(connection)
     events = [*entries.select_sequenced(connection), *entries.select_pending(connection, pending)]
     members = platforms.select_platforms(connection)
-    reports = [one for one in events if one.op == Op.INCIDENT_CONFIRMED]
+    begun = [one for one in events if one.op in BEGINNING]
     rows = {index: (entry, hashed) for index, entry, hashed in entries.stream_entries(connection)}
     return Snapshot(
         state=entries.read_state(connection),
         rows=rows,
         events=events,
-        reports={(one.platform, one.jti): one for one in events if one.op in _FIRST},
+        reports={(one.platform, one.jti): one for one in begun},
         checkpoints=list(entries.stream_checkpoints(connection)),
         keys={k.kid: k for one in members for k in platforms.select_keys(connection, one.id)},
         platforms={one.id: one for one in members},
         policies=ledgers.select_policies(connection),
         gone=find_gone({index: entry for index, (entry, _) in rows.items()}),
-        incidents={one.entry_index: one.incident for one in reports},
+        records={one.entry_index: one.incident for one in begun},
     )
 
 
@@ -118,7 +117,7 @@ def find_gone(rows: Mapping[int, bytes]) -> dict[int, Gone]:
         if leaf.op in DESTROYING and leaf.reason not in _IDLE and leaf.ref != NO_REF:
             by.setdefault(leaf.ref, index)
     about = {
-        index: index if leaf.op is Op.INCIDENT_CONFIRMED else leaf.ref
+        index: index if leaf.op in BEGINNING else leaf.ref
         for index, leaf in leaves.items()
         if leaf.op not in LASTING
     }
@@ -226,12 +225,12 @@ def open_statement(ledger: Ledger, event: StoredEvent, snapshot: Snapshot) -> Au
         return Finding(index, "statement-invalid", "Its statement doesn't verify.")
 
 
-_FIRST = frozenset({Op.INCIDENT_CONFIRMED, Op.EVIDENCE_SEEN})  # that others name
 _OWN_OPS = {
     "incident-activated": Op.ACTIVATED,
     "incident-erased": Op.ERASED,
     "incident-expired": Op.EXPIRED,
     "incident-expunged": Op.EXPUNGED,
+    "statement-expired": Op.EXPIRED,
     "policy-published": Op.POLICY_PUBLISHED,
     "platform-changed": Op.PLATFORM_CHANGED,
 }
@@ -242,7 +241,7 @@ def examine_filing(
 ) -> list[Finding]:
     """Check that the row of a statement says what the statement says."""
     names = (event.op, event.jti, event.txn, event.incident)
-    row = (*names, event.response_until, event.active_from, event.conduct_day)
+    row = (*names, event.response_until, event.active_from, event.retention_day)
     try:
         sound = row == _file_anew(ledger, event, statement, snapshot)
     except LedgerCorrupt:
@@ -262,50 +261,45 @@ def _file_anew(
             raise LedgerCorrupt("The report is of another jurisdiction.")
         until = statement.notice.response_until if statement.notice else None
         active_from = activates_at(statement, ledger.jurisdiction, received_at=at) or at
-        op, day = (
-            Op.INCIDENT_CONFIRMED,
-            conduct_day(statement.conduct_ended_at, ledger.jurisdiction),
-        )
-        return op, statement.jti, statement.txn, event.incident, until, active_from, day
+        names = (Op.INCIDENT_CONFIRMED, statement.jti, statement.txn, event.incident)
+        return *names, until, active_from, retention_day(statement, ledger.jurisdiction)
     if isinstance(statement, Gone):
         return _file_gone(event, statement, snapshot)
     if not isinstance(statement, LedgerStatement):
-        incident, ended = "", None
-        if isinstance(statement, Forgery):
-            check_minted(event.incident, at)
-            incident = event.incident
-        elif isinstance(statement, Following):
+        record = event.incident
+        if isinstance(statement, Following):
             named = name_reported(statement)
-            incident = _find_incident(snapshot, event, event.platform, named)
-        if isinstance(statement, Correction):
-            ended = conduct_day(statement.report.conduct_ended_at, ledger.jurisdiction)
-        return op_of(statement), statement.jti, None, incident, None, None, ended
+            record = _find_record(snapshot, event, event.platform, named)
+        else:
+            check_minted(record, at)
+        day = retention_day(statement, ledger.jurisdiction)
+        return op_of(statement), statement.jti, None, record, None, None, day
     check_minted(statement.jti, at)
-    incident = statement.subject
-    if statement.name.startswith("incident-"):
-        issuer, jti = (statement.members.get(f"incident_{name}") for name in ("iss", "jti"))
+    record = statement.subject
+    kind = statement.name.partition("-")[0]
+    if kind in {"incident", "statement"}:
+        issuer, jti = (statement.members.get(f"{kind}_{name}") for name in ("iss", "jti"))
         member = next((one.id for one in snapshot.platforms.values() if one.uri == issuer), None)
-        if _find_incident(snapshot, event, member, jti) != incident:
-            raise LedgerCorrupt("The statement names another report than its incident's.")
+        if _find_record(snapshot, event, member, jti) != record:
+            raise LedgerCorrupt("The statement names another than the one of its record.")
     if "confirms" in statement.members:
         _check_confirmed(ledger, event, statement, snapshot)
-    return _OWN_OPS.get(statement.name), statement.jti, None, incident, None, None, None
+    return _OWN_OPS.get(statement.name), statement.jti, None, record, None, None, None
 
 
 def _file_gone(event: StoredEvent, gone: Gone, snapshot: Snapshot) -> tuple[object, ...]:
     """Give the row of a destroyed statement, as far as entries tell. *Raises*: LedgerCorrupt.
 
-    The incident is the one that the entry's report is filed under; the dates are gone too.
+    The record is the one that begins with the entry that it refers to; the dates are gone too.
     """
-    is_report = gone.leaf.op is Op.INCIDENT_CONFIRMED
-    about = event.entry_index if is_report else gone.leaf.ref
-    incident = snapshot.incidents.get(about)
-    if incident is None:
-        raise LedgerCorrupt("The entry is about no report.")
-    if is_report:
+    begins = gone.leaf.op in BEGINNING
+    record = snapshot.records.get(event.entry_index if begins else gone.leaf.ref)
+    if record is None:
+        raise LedgerCorrupt("The entry is about no statement.")
+    if begins:
         check_minted(event.incident, event.received_at)
-    txn = event.txn if is_report else None
-    return gone.leaf.op, event.jti, txn, incident, None, None, None
+    txn = event.txn if gone.leaf.op is Op.INCIDENT_CONFIRMED else None
+    return gone.leaf.op, event.jti, txn, record, None, None, None
 
 
 def _check_confirmed(
@@ -325,11 +319,9 @@ def _check_confirmed(
     raise LedgerCorrupt("The statement confirms no earlier one of another person.")
 
 
-def _find_incident(
-    snapshot: Snapshot, event: StoredEvent, platform: int | None, jti: object
-) -> str:
-    """Give the incident of the report that a later statement names. *Raises*: LedgerCorrupt."""
-    report = snapshot.reports.get((platform, jti))
-    if report is None or report.id > event.id:
-        raise LedgerCorrupt("The statement names no earlier report.")
-    return report.incident
+def _find_record(snapshot: Snapshot, event: StoredEvent, platform: int | None, jti: object) -> str:
+    """Give the record that begins with what a later statement names. *Raises*: LedgerCorrupt."""
+    begun = snapshot.reports.get((platform, jti))
+    if begun is None or begun.id > event.id:
+        raise LedgerCorrupt("The statement names no earlier one.")
+    return begun.incident

@@ -186,14 +186,14 @@ def judge_withdrawal(ledger: Ledger, statement: Withdrawal, history: list[Stored
 
     *Raises*: EvidenceNotReported, IncidentClosed.
     """
+    if history[0].sealed is None or any(one.op == Op.EVIDENCE_WITHDRAWN for one in history):
+        raise IncidentClosed("The evidence was withdrawn already, or its time is over.")
     seen = read_statement(ledger, history[0])
     if not isinstance(seen, Forgery) or (seen.txn, seen.digest) != (
         statement.txn,
         statement.digest,
     ):
         raise EvidenceNotReported("The statement names another case or digest than the report.")
-    if any(one.op == Op.EVIDENCE_WITHDRAWN for one in history):
-        raise IncidentClosed("The evidence was withdrawn already.")
 
 
 def _judge_acknowledgement(

@@ -34,11 +34,11 @@ from ledger.identity.token import (
 from ledger.incident.incident import IncidentReport
 from ledger.incident.lifecycle import CLOSED
 from ledger.incident.statement import (
-    Correction,
     Following,
     Forgery,
     Marking,
     Retraction,
+    Withdrawal,
     parse_event,
 )
 from ledger.judging import (
@@ -53,7 +53,8 @@ from ledger.judging import (
 )
 from ledger.ledger import learn_policies, mint_id
 from ledger.log.leaf import Op, commit
-from ledger.rights.notice import activates_at, conduct_day
+from ledger.rights.notice import activates_at
+from ledger.rights.retention import retention_day
 from ledger.sequencing import (
     draft_event,
     draft_own_statement,
@@ -70,12 +71,13 @@ if TYPE_CHECKING:
     from ledger.identity.key import PlatformKey
     from ledger.identity.platform import Caller, Platform
     from ledger.identity.token import VerifiedToken
-    from ledger.incident.statement import Statement
+    from ledger.incident.statement import Recycling, Statement, Unlinking
     from ledger.ledger import Ledger
     from ledger.store.engine import Connection
     from ledger.store.incidents import StoredIncident
 
 SEQUENCED_WITHIN_SECONDS = 60  # the promise in every acknowledgement
+_RECORDS = {Op.EVIDENCE_SEEN: "evd_", Op.LINK_STATED: "lnk_", Op.MARKED: "mrk_"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,15 +160,14 @@ def accept_event(ledger: Ledger, token: bytes, received_at: datetime) -> Accepte
             drafts = [_draft_event(ledger, statement, platform, reported.incident, said)]
         elif isinstance(statement, Forgery):
             judge_forgery(statement, received_at)
-            record = mint_id("evd_", received_at)
-            drafts = [_draft_event(ledger, statement, platform, record, said)]
+            drafts = [_draft_record(ledger, statement, platform, said)]
         else:
             jtis = statement.incident_jtis if isinstance(statement, Marking) else ()
             histories = [
                 entries.select_reported_events(connection, platform.id, one) for one in jtis
             ]
             judge_link(ledger, statement, histories)
-            drafts = [_draft_event(ledger, statement, platform, "", said)]
+            drafts = [_draft_record(ledger, statement, platform, said)]
         if earlier is not None:
             return _answer_repeat(ledger, connection, earlier, verified.payload)
         for draft in drafts:
@@ -203,15 +204,17 @@ def _answer_repeat(
 ) -> Accepted:
     """Answer a statement again. *Raises*: EventIdReused where the earlier one is another.
 
-    A retraction destroys its own content too: whose answer was lost is recognised by what is left,
-    that this retraction is of that report.
+    A retraction destroys its own content too, as a withdrawal does: whose answer was lost is
+    recognised by what is left, that it takes back that very statement.
     """
     if earlier.sealed is None:
-        said = parse_event(payload) if earlier.op == Op.RETRACTED else None
-        if isinstance(said, Retraction):
-            named = entries.find_event(connection, earlier.platform, said.incident_jti)
-            if named is not None and (named.incident, named.txn) == (earlier.incident, said.txn):
-                return Accepted(earlier.incident, repeated=True)
+        is_known = earlier.op in {Op.RETRACTED, Op.EVIDENCE_WITHDRAWN}
+        said = parse_event(payload) if is_known else None
+        if isinstance(said, Retraction | Withdrawal) and op_of(said) == earlier.op:
+            named = entries.find_event(connection, earlier.platform, name_reported(said))
+            is_case = named is not None and named.txn in {None, said.txn}
+            if named is not None and is_case and named.incident == earlier.incident:
+                return Accepted(_incident_of(earlier), repeated=True)
         raise EventIdReused("The jti names a statement that was erased.")
     if payload_of(open_event(ledger, earlier)) != payload:
         raise EventIdReused("The jti names a statement with another content.")
@@ -246,6 +249,17 @@ def _draft_report(
     return drafts
 
 
+def _draft_record(
+    ledger: Ledger,
+    statement: Unlinking | Recycling | Marking | Forgery,
+    platform: Platform,
+    said: _Said,
+) -> StoredEvent:
+    """Draft a statement about no incident; it begins a record of its own."""
+    record = mint_id(_RECORDS[op_of(statement)], said.received_at)
+    return _draft_event(ledger, statement, platform, record, said)
+
+
 def _draft_event(
     ledger: Ledger,
     statement: Statement,
@@ -255,7 +269,6 @@ def _draft_event(
     active_from: datetime | None = None,
 ) -> StoredEvent:
     report = statement if isinstance(statement, IncidentReport) else None
-    stated = statement.report if isinstance(statement, Correction) else report
     op = Op.INCIDENT_CONFIRMED if isinstance(statement, IncidentReport) else op_of(statement)
     return draft_event(
         ledger,
@@ -273,9 +286,7 @@ def _draft_event(
             entry_index=None,
             sealed=None,
             salt=None,
-            conduct_day=conduct_day(stated.conduct_ended_at, ledger.jurisdiction)
-            if stated
-            else None,
+            retention_day=retention_day(statement, ledger.jurisdiction),
         ),
         said.token,
     )

@@ -100,12 +100,12 @@ def check_inputs(ledger: Ledger, connection: Connection, stored: StoredAssessmen
         recompute_answer(ledger, connection, stored)
 
 
-def _name_erased(reports: list[int]) -> str:
-    if not reports:
+def _name_erased(indexes: list[int]) -> str:
+    if not indexes:
         return "Some of what this answer may rest on was changed since."
-    named = ", ".join(str(index) for index in reports[:_NAMED_MAX])
-    more = f" and {len(reports) - _NAMED_MAX} more" if len(reports) > _NAMED_MAX else ""
-    return f"What this answer may rest on was erased since: of the reports at {named}{more}."
+    named = ", ".join(str(index) for index in indexes[:_NAMED_MAX])
+    more = f" and {len(indexes) - _NAMED_MAX} more" if len(indexes) > _NAMED_MAX else ""
+    return f"What this answer may rest on was erased since: of the statements at {named}{more}."
 
 
 def reproduce_neighbourhood(

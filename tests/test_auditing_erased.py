@@ -139,7 +139,7 @@ def test_content_that_is_gone_without_an_entry_is_named(history: History) -> Non
         (tables.event.c.op, int(Op.CORRECTED)),
         (tables.event.c.response_until, NOW),
         (tables.event.c.active_from, NOW),
-        (tables.event.c.conduct_day, 20_000),
+        (tables.event.c.retention_day, 20_000),
     ],
     ids=str,
 )

@@ -41,7 +41,7 @@ def hold_whole(world: World, sent: Sent) -> State:
         found = incidents.find_incident(connection, sent.incident_id)
     assert found is not None
     is_gone = found.state in {State.EXPIRED, State.ERASED, State.RETRACTED}
-    assert (stored.sealed is None) == (stored.salt is None) == (stored.conduct_day is None)
+    assert (stored.sealed is None) == (stored.salt is None) == (stored.retention_day is None)
     assert (stored.sealed is None) == is_gone
     assert audit_ledger(world.ledger, lambda *_: None).findings == ()
     return found.state

@@ -111,7 +111,7 @@ def check(told: Told) -> None:
         assert {name for name, one in traces.items() if one in values} == (
             set() if is_gone else set(traces)
         )
-        dates = (event.response_until, event.active_from, event.conduct_day)
+        dates = (event.response_until, event.active_from, event.retention_day)
         assert not is_gone or dates == (None, None, None)
     assert all(one.sealed for one in stored.values() if not one.incident or one.op in LASTING)
 

@@ -316,3 +316,27 @@ def test_withdrawal_recalls_every_answer_of_everybody_once_and_no_later_one(
     assert [one.op for one in leaves[-2:]] == [Op.EVIDENCE_SEEN, Op.EVIDENCE_WITHDRAWN]
     assert (leaves[-1].ref, leaves[-1].reason) == (len(leaves) - 2, EntryReason.NONE)
     assert audit(ledger) == ()
+
+
+def test_correction_recalls_only_where_evidence_is_no_longer_as_it_was(
+    ledger: Ledger, shops: list[Simulator], now: datetime
+) -> None:
+    a, b, _ = shops
+    sent = report(a, now)
+    before = seen(b, now, PDQ)
+    assert before is not None
+    amount = replace(sent.report.amount, minor=1)
+    a.send(a.correction(sent.report, now, amount=amount), now)
+    photos = (photo(PDQ), replace(photo(RANDOM.randbytes(32)), digest=digest("another")))
+    more = replace(sent.report.proof, evidence=(*photos, sent.report.proof.evidence[1]))
+    a.send(a.correction(sent.report, now, proof=more), now)
+    assert seen(b, now, PDQ) == before
+    assert seen(b, now, file=digest("another")) is not None
+    assert list_recalls(ledger, b.caller(now), "", 9) == ([], False)
+    assert audit(ledger) == ()
+    a.send(a.correction(sent.report, now, amount=amount), now)  # of the first photo alone
+    settle(ledger, now)
+    assert len(list_recalls(ledger, b.caller(now), "", 9)[0]) == 3
+    with begin_read(ledger.database) as connection:
+        assert connection.execute(select(evidence_match)).all() == []
+    assert audit(ledger) == ()

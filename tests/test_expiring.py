@@ -17,7 +17,7 @@ from ledger.activating import activate_due
 from ledger.errors import EventRefused
 from ledger.expiring import expire_due
 from ledger.log.leaf import EntryReason, Op
-from ledger.rights.notice import conduct_day, last_expired_day, retention_end
+from ledger.rights.retention import last_expired_day, local_day, retention_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -52,7 +52,7 @@ def test_five_years_in_china_end_at_midnight_in_shanghai(
     ended_at = datetime(2021, 11, 22, 17, 0, tzinfo=UTC)  # already the 23rd there
     midnight = datetime(2026, 11, 22, 16, 0, tzinfo=UTC)
     day = (date(2021, 11, 23) - date(1970, 1, 1)).days
-    assert conduct_day(ended_at, profile) == day
+    assert local_day(ended_at, profile) == day
     assert last_expired_day(midnight - TICK, profile) == day - 1
     assert last_expired_day(midnight, profile) == day
 
@@ -64,7 +64,7 @@ def test_day_that_retention_counts_by_agrees_with_its_end_at_every_instant(
     profile = replace(profiles[zone], retention_years=years)
     end = retention_end(ended_at, profile)
     for at in (end - DAY, end - TICK, end, end + TICK, end + DAY):
-        is_over = conduct_day(ended_at, profile) <= last_expired_day(at, profile)
+        is_over = local_day(ended_at, profile) <= last_expired_day(at, profile)
         assert is_over == (at >= end), at
 
 

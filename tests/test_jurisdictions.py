@@ -23,7 +23,8 @@ from ledger.errors import (
 from ledger.incident.incident import LegalBasis
 from ledger.incident.taxonomy import LegalBasisKind
 from ledger.rights.jurisdiction import JurisdictionProfile, parse_profiles
-from ledger.rights.notice import activates_at, check_filing, retention_end, window_end
+from ledger.rights.notice import activates_at, check_filing, window_end
+from ledger.rights.retention import retention_end
 
 if TYPE_CHECKING:
     from ledger.incident.incident import IncidentReport
@@ -104,6 +105,9 @@ def test_field_without_value_or_source_is_refused_by_its_name(name: str) -> None
         {"response_window_days": _line("response_window_days", "true")},
         {"response_window_days": _line("response_window_days", "-1")},
         {"retention_years": _line("retention_years", "0")},
+        {"evidence_retention_years": _line("evidence_retention_years", "0")},
+        {"link_retention_years": _line("link_retention_years", "4")},
+        {"marker_retention_years": _line("marker_retention_years", "4")},
         {"legal_bases": _line("legal_bases", '["contract"]')},
         {"legal_bases": _line("legal_bases", "[1]")},
         {"broken": "= 1"},

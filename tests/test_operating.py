@@ -9,7 +9,8 @@ from conftest import ROOT
 MANUAL = (ROOT / "docs" / "operating.md").read_text("utf-8")
 DRIVERS = (
     *("test_crash.py", "test_crash_worker.py", "test_crash_commands.py"),
-    *("test_crash_erasure.py", "test_crash_witness.py", "test_witness_server.py"),
+    *("test_crash_erasure.py", "test_crash_exchange.py", "test_crash_witness.py"),
+    "test_witness_server.py",
 )
 
 

@@ -111,7 +111,7 @@ def test_answer_that_rested_on_what_was_erased_is_shown_to_nobody_again(
     for recall in (find_assessment, show_merchant, replay_assessment):
         with pytest.raises(InputsErased) as told:
             recall(ledger, caller, relied)
-        assert told.value.detail.endswith("erased since: of the reports at 3.")
+        assert told.value.detail.endswith("erased since: of the statements at 3.")
     assert find_assessment(ledger, caller, other.id).text == other.text
     assert replay_assessment(ledger, caller, other.id).differing == ()
     after = assess_risk(ledger, caller, b.request("asked", BUYER), now)

@@ -7,22 +7,25 @@ segments of the write-ahead log. Everything is found before and nothing after.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import BACKENDS, clone_database, founded, migrate
 from erasing import decide, hashes_of, stored_of, traces_of
 from exact import settle
+from exchanging import forgery, withdrawal
 from kept import audit
 from postgres import run_postgres
-from reports import NOW
+from reports import NOW, digest
 from simulator import Simulator, phone_and_device
 from sqlalchemy import create_engine, text
 
 from ledger.expiring import expire_due
 from ledger.identity.identifier import account_key, lookup_key
+from ledger.store import entries
 from ledger.store.engine import begin_read, open_database
 from ledger.store.scrubbing import scrub_database
 
@@ -31,9 +34,12 @@ if TYPE_CHECKING:
 
     from simulator import Sent
 
+    from ledger.incident.statement import Statement
     from ledger.ledger import Ledger, LedgerKeys
     from ledger.rights.jurisdiction import JurisdictionProfile
+    from ledger.store.entries import StoredEvent
 
+FORGED, LIKENESS = digest("forged"), digest("likeness")
 PEOPLE = ("retracted", "erased", "expired")
 
 
@@ -66,6 +72,12 @@ def place(
             yield ledger, folder
 
 
+def find_stored(ledger: Ledger, said: Statement) -> StoredEvent:
+    """Give a statement as it is stored."""
+    with begin_read(ledger.database) as connection:
+        return next(one for one in entries.select_sequenced(connection) if one.jti == said.jti)
+
+
 def read_files(folder: Path) -> bytes:
     """Read every file, as it lies on the disk."""
     return b"".join(one.read_bytes() for one in sorted(folder.rglob("*")) if one.is_file())
@@ -90,6 +102,23 @@ def keys_of(ledger: Ledger, shop: Simulator, person: str) -> dict[str, bytes]:
     return {f"{person}'s account": account_key(key, shop.account(person)), **tokens}
 
 
+def say_of_nobody(shop: Simulator) -> dict[str, Any]:
+    """State, about no incident, what is withdrawn or what ended five years ago."""
+    ended = NOW - timedelta(days=5 * 365)
+    marked, recycled = (phone_and_device(who)[0].identifier for who in ("marked", "recycled"))
+    marking = replace(
+        shop.marking("marked", (marked,), NOW), begins=ended - timedelta(days=9), until=ended
+    )
+    said: dict[str, Any] = {
+        "forgery": forgery(shop, FORGED, LIKENESS, NOW),
+        "recycling": replace(shop.recycling(recycled, NOW), recycled_at=ended),
+        "marker": marking,
+    }
+    for one in said.values():
+        shop.send(one, NOW)
+    return said
+
+
 def test_nothing_erased_is_in_any_file_after_the_procedure(place: tuple[Ledger, Path]) -> None:
     ledger, folder = place
     shop = Simulator(ledger, "shop-a")
@@ -103,19 +132,27 @@ def test_nothing_erased_is_in_any_file_after_the_procedure(place: tuple[Ledger, 
     corrected = shop.send(
         shop.correction(sent["erased"].report, NOW, identifiers=phone_and_device("corrected")), NOW
     )
+    others = say_of_nobody(shop)
     settle(ledger, NOW)
 
     doomed = {name: stored_of(ledger, sent[name]) for name in PEOPLE}
     doomed["correction"] = stored_of(ledger, corrected)
-    traces: dict[str, bytes] = {}
+    doomed |= {name: find_stored(ledger, said) for name, said in others.items()}
+    traces = {"digest of a forgery": FORGED, "its likeness": LIKENESS}
     hashes: dict[str, bytes] = {}
     _analyse(ledger)
     for name, stored in doomed.items():
         traces |= {f"{name}: {part}": one for part, one in traces_of(stored).items()}
         hashes |= {f"{name}: {part}": one for part, one in hashes_of(ledger, stored).items()}
-    for person in (*PEOPLE, "corrected"):
+    for person in (*PEOPLE, "corrected", "recycled", "marked"):
         traces |= keys_of(ledger, shop, person)
-    del traces["corrected's account"]  # the correction is of another account
+    for made_up in (
+        "corrected's account",
+        "recycled's account",
+        "recycled's device",
+        "marked's device",
+    ):
+        del traces[made_up]  # nothing was said of it
     lasting = traces_of(stored_of(ledger, sent["kept"])) | keys_of(ledger, shop, "kept")
     assert found_in(folder, traces | lasting) == set(traces) | set(lasting)
     assert found_in(folder, hashes) == set(), "no hash of a token is ever kept"
@@ -123,7 +160,9 @@ def test_nothing_erased_is_in_any_file_after_the_procedure(place: tuple[Ledger, 
     shop.retract(sent["retracted"], NOW)
     settle(ledger, NOW)
     decide(ledger, sent["erased"].incident_id, NOW)
-    assert expire_due(ledger, NOW + timedelta(days=20)) == 1
+    assert expire_due(ledger, NOW + timedelta(days=20)) == 1 + len({"recycled", "marked"})
+    shop.send(withdrawal(shop, others["forgery"], NOW), NOW)
+    settle(ledger, NOW)
     assert found_in(folder, traces), "erased rows still lie in logs or pages: the search finds them"
     for one in many:
         shop.retract(one, NOW)

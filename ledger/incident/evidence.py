@@ -23,6 +23,7 @@ FORMS_MAX = 8
 _NEAR = 15
 _BANDS, _BAND_BITS = 16, 16
 _NEIGHBOURS = (0, *(1 << bit for bit in range(_BAND_BITS)))
+PROBES = _BANDS * len(_NEIGHBOURS)
 _FILED = frozenset({EvidenceKind.CLAIM_PHOTO, EvidenceKind.CLAIM_VIDEO})
 
 

@@ -5,6 +5,8 @@
   have made it good; the latter two change no state.
 - What was retracted, expunged, expired or erased stays so: its content is destroyed by that very
   entry. Whoever submitted it may say that its own copy is gone too, which changes no state.
+
+Statements about no incident have no state: each stands until it expires, or is withdrawn.
 """
 
 from __future__ import annotations
@@ -28,9 +30,13 @@ class State(StrEnum):
 
 _OPEN = (State.HELD, State.ACTIVE, State.DISPUTED)
 CLOSED = frozenset({State.RETRACTED, State.EXPIRED, State.EXPUNGED, State.ERASED})
-# Entries that destroy the content of an incident, where they take effect.
-DESTROYING = frozenset({Op.RETRACTED, Op.EXPUNGED, Op.EXPIRED, Op.ERASED})
-# What is said about an incident and says nothing of a person; all else goes with its content.
+# What begins a record of its own, which later statements name.
+BEGINNING = frozenset({Op.INCIDENT_CONFIRMED, Op.EVIDENCE_SEEN, Op.LINK_STATED, Op.MARKED})
+# Entries that end a record that is no incident, and with it its content.
+ENDING = frozenset({Op.EVIDENCE_WITHDRAWN, Op.EXPIRED})
+# Entries that destroy the content of a record, where they take effect.
+DESTROYING = ENDING | {Op.RETRACTED, Op.EXPUNGED, Op.ERASED}
+# What is said about a record and says nothing of a person; all else goes with its content.
 LASTING = frozenset({Op.ACTIVATED, Op.EXPUNGED, Op.EXPIRED, Op.ERASED, Op.ERASURE_ACKNOWLEDGED})
 
 _NEXT: dict[tuple[State | None, Op], State] = {

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class JurisdictionProfile:
     """One jurisdiction. `answer` says whether scores may be served or banded facts alone.
 
-    *Units*: windows in whole days that end at local midnight, retention in years from the end
-    of the conduct.
+    *Units*: windows in whole days that end at local midnight, retention in years: of incidents
+    from the end of the conduct, of the rest from the day that `retention.py` names.
     """
 
     code: str
@@ -31,6 +31,9 @@ class JurisdictionProfile:
     response_window_days: int
     dispute_answer_days: int
     retention_years: int
+    evidence_retention_years: int
+    link_retention_years: int
+    marker_retention_years: int
     legal_bases: tuple[str, ...]
     consent_receipt_required: bool
     currency: str
@@ -46,6 +49,9 @@ _FIELDS: dict[str, type] = {
     "response_window_days": int,
     "dispute_answer_days": int,
     "retention_years": int,
+    "evidence_retention_years": int,
+    "link_retention_years": int,
+    "marker_retention_years": int,
     "legal_bases": list,
     "consent_receipt_required": bool,
     "currency": str,
@@ -87,8 +93,13 @@ def _read_values(code: str, values: dict[str, Any]) -> dict[str, Any]:
         raise InvalidInput(f"{code}.answer is score or facts.")
     if min(values["response_window_days"], values["dispute_answer_days"]) < 0:
         raise InvalidInput(f"{code} has a window of fewer than no days.")
-    if values["retention_years"] < 1:
-        raise InvalidInput(f"{code}.retention_years is one or more.")
+    for name in ("retention_years", "evidence_retention_years"):
+        if values[name] < 1:
+            raise InvalidInput(f"{code}.{name} is one or more.")
+    for name in ("link_retention_years", "marker_retention_years"):
+        # Else an incident that it took out of the score would come back into it.
+        if values[name] < values["retention_years"]:
+            raise InvalidInput(f"{code}.{name} is at least retention_years.")
     bases = tuple(values["legal_bases"])
     if not all(isinstance(one, str) and one in list(LegalBasisKind) for one in bases):
         raise InvalidInput(f"{code}.legal_bases has one that isn't published.")

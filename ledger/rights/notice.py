@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, time, timedelta
+from datetime import datetime, time, timedelta
 from typing import TYPE_CHECKING
 
 from ledger.errors import Fault, StandardNotMet, WrongJurisdiction
 from ledger.incident.taxonomy import LegalBasisKind
+from ledger.rights.retention import retention_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ledger.incident.incident import IncidentReport
     from ledger.rights.jurisdiction import JurisdictionProfile
-
-
-_UNIX_DAY = date(1970, 1, 1)
 
 
 def window_end(sent_at: datetime, days: int, profile: JurisdictionProfile) -> datetime:
@@ -63,37 +61,6 @@ def check_filing(
     if received_at >= retention_end(report.conduct_ended_at, profile):
         fault = Fault("/conduct_ended_at", "retention", "The conduct is older than may be kept.")
         raise StandardNotMet("The conduct is older than may be kept.", faults=(fault,))
-
-
-def retention_end(conduct_ended_at: datetime, profile: JurisdictionProfile) -> datetime:
-    """Give the local midnight at which a record must be gone, counted from the conduct's end."""
-    day = conduct_ended_at.astimezone(profile.time_zone).date()
-    end = _shift_years(day, profile.retention_years)
-    return datetime.combine(end, time(), profile.time_zone).astimezone(conduct_ended_at.tzinfo)
-
-
-def conduct_day(conduct_ended_at: datetime, profile: JurisdictionProfile) -> int:
-    """Give the local day on which a conduct ended. *Units*: days since 1970-01-01."""
-    return (conduct_ended_at.astimezone(profile.time_zone).date() - _UNIX_DAY).days
-
-
-def last_expired_day(now: datetime, profile: JurisdictionProfile) -> int:
-    """Give the last local day of which no conduct may be kept any more, as days since 1970-01-01.
-
-    A conduct of that day or before has reached its `retention_end`, one of the next day hasn't.
-    """
-    today = now.astimezone(profile.time_zone).date()
-    last = _shift_years(today, -profile.retention_years)
-    following = last + timedelta(days=1)  # a leap day ends with the day before it
-    if _shift_years(following, profile.retention_years) <= today:
-        last = following
-    return (last - _UNIX_DAY).days
-
-
-def _shift_years(day: date, years: int) -> date:
-    """Give the same day of another year, and the 28th where that has no 29 February."""
-    leap_day = (day.month, day.day) == (2, 29)
-    return day.replace(year=day.year + years, day=28 if leap_day else day.day)
 
 
 def _judge_notice(

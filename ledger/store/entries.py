@@ -9,12 +9,12 @@ from sqlalchemy import BigInteger, bindparam, func, insert, select, union_all, u
 from sqlalchemy.exc import IntegrityError
 
 from ledger.errors import LedgerCorrupt, LedgerUnavailable
+from ledger.incident.lifecycle import ENDING
 from ledger.log.leaf import Op
 from ledger.privacy.sealing import SealedToken
 from ledger.store.tables import (
     event,
     event_content,
-    evidence,
     identifier,
     incident,
     log_checkpoint,
@@ -56,7 +56,7 @@ class StoredEvent:
     entry_index: int | None
     sealed: SealedToken | None
     salt: bytes | None
-    conduct_day: int | None = None
+    retention_day: int | None = None
     gone: Leaf | None = None
 
 
@@ -148,13 +148,6 @@ _CHECKPOINT = (
 )
 
 
-_SEEN = _EVENTS.where(
-    event.c.incident == bindparam("about"),
-    event.c.op == int(Op.EVIDENCE_SEEN),
-    event.c.incident.in_(select(evidence.c.record)),
-)
-
-
 def _event(row: Row[tuple[object, ...]]) -> StoredEvent:
     fields = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for a row by column
     sealed = None
@@ -174,7 +167,7 @@ def _event(row: Row[tuple[object, ...]]) -> StoredEvent:
         entry_index=fields["entry_index"],
         sealed=sealed,
         salt=fields["salt"],
-        conduct_day=fields["conduct_day"],
+        retention_day=fields["retention_day"],
     )
 
 
@@ -243,20 +236,21 @@ def find_entry_event(connection: Connection, index: int) -> StoredEvent | None:
     return None if row is None else _event(row)
 
 
-def find_content(
+def select_said(
     connection: Connection, stored: StoredEvent, index: int | None
-) -> StoredEvent | None:
-    """Find the statement that a pending one is about: an incident's content, by its index.
+) -> list[StoredEvent]:
+    """Give the statements that a pending one is judged by.
 
-    A withdrawal is about the evidence that was seen, unless nothing is left of it.
+    *Shape*: of an incident what it is, by its index; where a record that is no incident ends, all
+    about it in accept order; else none.
     """
-    if stored.op == Op.EVIDENCE_WITHDRAWN:
-        row = connection.execute(_SEEN, {"about": stored.incident}).one_or_none()
-    elif index is None:
-        return None
+    if index is not None:
+        rows = connection.execute(_BY_INDEX, {"at": index})
+    elif stored.op in ENDING:
+        rows = connection.execute(_BY_INCIDENT, {"about": stored.incident})
     else:
-        row = connection.execute(_BY_INDEX, {"at": index}).one_or_none()
-    return None if row is None else _event(row)
+        return []
+    return [_event(row) for row in rows]
 
 
 def select_sequenced(connection: Connection) -> list[StoredEvent]:

@@ -9,19 +9,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import bindparam, delete, func, select, union, update
 
-from ledger.incident.lifecycle import CLOSED, LASTING
+from ledger.incident.lifecycle import CLOSED, ENDING, LASTING
 from ledger.log.leaf import Op
 from ledger.store.evidence import delete_pieces
-from ledger.store.tables import event, event_content, evidence, incident, log_entry
+from ledger.store.overrides import delete_override
+from ledger.store.postings import forget_identifiers
+from ledger.store.tables import (
+    event,
+    event_content,
+    evidence,
+    incident,
+    log_entry,
+    separation,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
     from sqlalchemy.engine import Connection
 
 _CLOSED = tuple(state.value for state in CLOSED)
+_OVERRIDING = (int(Op.LINK_STATED), int(Op.MARKED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +59,16 @@ _DESTROY = delete(event_content).where(
     event_content.c.event.in_(select(event.c.id).where(_SPEAKING))
 )
 _FORGET = (
-    update(event).where(_SPEAKING).values(response_until=None, active_from=None, conduct_day=None)
+    update(event).where(_SPEAKING).values(response_until=None, active_from=None, retention_day=None)
 )
 
 
-def destroy_content(connection: Connection, incident_id: str | None) -> None:
-    """Destroy what was said about an incident: tokens, keys, salts, and the dates beside them."""
-    if incident_id is None:
+def destroy_content(connection: Connection, record: str | None) -> None:
+    """Destroy what was said of a record: tokens, keys, salts, and the dates beside them."""
+    if record is None:
         return
-    connection.execute(_DESTROY, {"about": incident_id})
-    connection.execute(_FORGET, {"about": incident_id})
+    connection.execute(_DESTROY, {"about": record})
+    connection.execute(_FORGET, {"about": record})
 
 
 def select_expired(connection: Connection, last_day: int, limit: int) -> list[str]:
@@ -68,30 +79,74 @@ def select_expired(connection: Connection, last_day: int, limit: int) -> list[st
     statement = (
         select(incident.c.id)
         .join(event, event.c.incident == incident.c.id)
-        .where(event.c.conduct_day <= last_day, incident.c.state.not_in(_CLOSED))
+        .where(event.c.retention_day <= last_day, incident.c.state.not_in(_CLOSED))
         .group_by(incident.c.id)
-        .order_by(func.min(event.c.conduct_day), incident.c.id)
+        .order_by(func.min(event.c.retention_day), incident.c.id)
         .limit(limit)
     )
     return list(connection.execute(statement).scalars())
 
 
+def select_ended(
+    connection: Connection,
+    op: Op,
+    last_day: int,
+    limit: int | None,
+    kept: Collection[int] = (),
+) -> list[tuple[str, int, str]]:
+    """Give the statements of a kind whose time ended on a day or before, oldest first.
+
+    *Shape*: the record, who stated it, its jti. Nothing about it is pending, and no incident counts
+    against an account that it separates from another. `kept` are indexes to leave out.
+    """
+    later = event.alias()
+    pending = select(later.c.id).where(
+        later.c.incident == event.c.incident, later.c.entry_index.is_(None)
+    )
+    borne = select(incident.c.id).where(
+        separation.c.event_index == event.c.entry_index,
+        separation.c.account == incident.c.account,
+    )
+    statement = (
+        select(event.c.incident, event.c.platform, event.c.jti)
+        .where(event.c.retention_day <= last_day, event.c.op == int(op))
+        .where(event.c.entry_index.is_not(None), event.c.entry_index.not_in(kept))
+        .where(~pending.exists(), ~borne.exists())
+        .order_by(event.c.retention_day, event.c.entry_index)
+        .limit(limit)
+    )
+    return [tuple(row) for row in connection.execute(statement)]
+
+
 def select_gone(connection: Connection, size: int) -> list[int]:
-    """Give the indexes of the reports below a size of the log that were erased from there on."""
-    statement = select(incident.c.reported_index).where(
+    """Give the indexes below a size of the log whose statements were destroyed from there on.
+
+    *Shape*: reports, and what overrode links; evidence bears on no score.
+    """
+    reports = select(incident.c.reported_index).where(
         incident.c.state.in_(_CLOSED),
         incident.c.reported_index < size,
         incident.c.changed_index >= size,
     )
-    return list(connection.execute(statement.order_by(incident.c.reported_index)).scalars())
+    ending = event.alias()
+    ended = (
+        select(event.c.entry_index)
+        .join(ending, ending.c.incident == event.c.incident)
+        .where(event.c.op.in_(_OVERRIDING), event.c.entry_index < size)
+        .where(ending.c.op == int(Op.EXPIRED), ending.c.entry_index >= size)
+    )
+    return sorted(connection.execute(union(reports, ended)).scalars())
 
 
 def destroy_again(connection: Connection) -> int:
-    """Destroy the content of closed incidents that is there all the same; give how many statements.
+    """Destroy the content of ended records that is there all the same; give how many statements.
 
     Nothing leaves any but a restored table, or a hand.
     """
-    closed = select(incident.c.id).where(incident.c.state.in_(_CLOSED))
+    ended = select(event.c.incident).where(
+        event.c.op.in_([int(op) for op in ENDING]), event.c.entry_index.is_not(None)
+    )
+    closed = union(select(incident.c.id).where(incident.c.state.in_(_CLOSED)), ended)
     is_doomed = (
         event.c.incident.in_(closed)
         & event.c.entry_index.is_not(None)
@@ -99,11 +154,14 @@ def destroy_again(connection: Connection) -> int:
     )
     doomed = select(event.c.id).where(is_doomed)
     gone = connection.execute(delete(event_content).where(event_content.c.event.in_(doomed)))
-    blank = {"response_until": None, "active_from": None, "conduct_day": None}
+    blank = {"response_until": None, "active_from": None, "retention_day": None}
     connection.execute(update(event).where(is_doomed).values(blank))
     known = select(evidence.c.record).where(evidence.c.record.in_(closed)).distinct()
     for record in connection.execute(known).scalars().all():
         delete_pieces(connection, record)
+    begun = select(event.c.entry_index).where(is_doomed, event.c.op.in_(_OVERRIDING))
+    for index in connection.execute(begun).scalars().all():
+        forget_identifiers(connection, delete_override(connection, index))
     return int(gone.rowcount)
 
 

@@ -7,12 +7,13 @@ beyond it. Distances are counted here because SQLite counts no bits.
 from __future__ import annotations
 
 import hashlib
+import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, insert, literal, or_, select, update
+from sqlalchemy import bindparam, delete, insert, literal, or_, select, update
 
-from ledger.incident.evidence import DISTANCE_MAX, Piece, Sought, list_slots, probe_slots
+from ledger.incident.evidence import DISTANCE_MAX, PROBES, Piece, Sought, list_slots, probe_slots
 from ledger.log.leaf import Op
 from ledger.store.columns import to_microseconds
 from ledger.store.tables import evidence, evidence_band, evidence_match, platform, recall
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
+    from sqlalchemy import Row
     from sqlalchemy.engine import Connection
 
     from ledger.store.entries import StoredEvent
@@ -55,31 +57,40 @@ class Recall:
     acknowledged_at: datetime | None
 
 
+_PIECES = select(evidence.c.id, evidence.c.digest, evidence.c.pdq, evidence.c.original).where(
+    evidence.c.record == bindparam("about")
+)
+
+
 # --- What is known: written by the sequencer alone --------------------------------------------
 
 
-def delete_pieces(connection: Connection, record: str) -> bool:
-    """Forget by what a record was recognised; tell whether there was anything."""
-    mine = evidence.c.record == record
-    before = connection.execute(select(evidence.c.id, evidence.c.pdq).where(mine)).all()
-    for number, pdq in before:
-        if pdq is not None:
-            gone = evidence_band.c.slot.in_(list_slots(bytes(pdq)))
+def delete_pieces(connection: Connection, record: str, *, unless: Sequence[Piece] = ()) -> bool:
+    """Forget by what a record was recognised, unless all of it still is; tell whether any went."""
+    before = _read_pieces(connection.execute(_PIECES, {"about": record}))
+    if set(before.values()) <= set(unless):
+        return False
+    for number, piece in before.items():
+        if piece.pdq is not None:
+            gone = evidence_band.c.slot.in_(list_slots(piece.pdq))
             connection.execute(
                 delete(evidence_band).where(gone, evidence_band.c.evidence == number)
             )
-    if before:
-        connection.execute(delete(evidence).where(mine))
-    return bool(before)
+    connection.execute(delete(evidence).where(evidence.c.record == record))
+    return True
 
 
 def insert_pieces(
     connection: Connection, stored: StoredEvent, index: int, day: int, pieces: Sequence[Piece]
 ) -> None:
-    """Write down by what a statement's record is recognised.
+    """Write down by what a statement's record is recognised; what is known stays as it stood.
 
     *Units*: `day` of the statement since 1970-01-01.
     """
+    if not pieces:
+        return
+    known = set(_read_pieces(connection.execute(_PIECES, {"about": stored.incident})).values())
+    fresh = [piece for piece in pieces if piece not in known]
     rows = [
         {
             "id": index << PIECES_BITS | place,
@@ -90,18 +101,25 @@ def insert_pieces(
             "original": int(piece.is_original),
             "seen_day": day,
         }
-        for place, piece in enumerate(pieces)
+        for place, piece in enumerate(fresh)
     ]
     if rows:
         connection.execute(insert(evidence), rows)
     bands = [
         {"slot": slot, "evidence": row["id"], "pdq": piece.pdq}
-        for row, piece in zip(rows, pieces, strict=True)
+        for row, piece in zip(rows, fresh, strict=True)
         if piece.pdq is not None
         for slot in list_slots(piece.pdq)
     ]
     if bands:
         connection.execute(insert(evidence_band), bands)
+
+
+def _read_pieces(rows: Iterable[Row[Any]]) -> dict[int, Piece]:
+    return {
+        row.id: Piece(bytes(row.digest), row.pdq and bytes(row.pdq), bool(row.original))
+        for row in rows
+    }
 
 
 def insert_recalls(connection: Connection, stored: StoredEvent, index: int) -> None:
@@ -144,14 +162,17 @@ def stream_evidence(connection: Connection) -> Iterator[tuple[int, tuple[object,
 def find_like(connection: Connection, forms: Iterable[bytes]) -> dict[int, int]:
     """Find every piece within the distance of any of some hashes: ids with their least distance."""
     embedded = connection.dialect.name == "sqlite"
-    cursor = connection.connection.cursor()
+    cursor: Any = connection.connection.cursor()
     nearest: dict[int, int] = {}
     for form in dict.fromkeys(forms):
-        slots = probe_slots(form)
-        among = f"IN ({', '.join('?' * len(slots))})" if embedded else "= ANY(%s)"
-        cursor.execute(_LIKE.format(among=among), tuple(slots) if embedded else (slots,))
-        sought = int.from_bytes(form)
-        for number, known in cursor.fetchall():
+        slots, sought = probe_slots(form), int.from_bytes(form)
+        if embedded:
+            cursor.execute(_LIKE, slots)
+            rows: Iterable[tuple[int, bytes]] = cursor.fetchall()
+        else:
+            cursor.execute(_LIKE_AT_ONCE, (slots,), binary=True)
+            rows = struct.iter_unpack("!q32s", cursor.fetchone()[0] or b"")
+        for number, known in rows:
             distance = (sought ^ int.from_bytes(known)).bit_count()
             if distance <= DISTANCE_MAX:
                 nearest[number] = min(distance, nearest.get(number, distance))
@@ -159,7 +180,11 @@ def find_like(connection: Connection, forms: Iterable[bytes]) -> dict[int, int]:
     return nearest
 
 
-_LIKE = "SELECT evidence, pdq FROM evidence_band WHERE slot {among}"
+_LIKE = f"SELECT evidence, pdq FROM evidence_band WHERE slot IN ({', '.join('?' * PROBES)})"  # noqa: S608 - marks alone
+# Thousands of rows cost the client more than they cost the server: they come as one value.
+_LIKE_AT_ONCE = """
+    SELECT string_agg(int8send(evidence) || pdq, '') FROM evidence_band WHERE slot = ANY(%s::int4[])
+"""
 
 
 def find_matches(connection: Connection, sought: Iterable[Sought], group: str) -> list[list[Match]]:

@@ -33,14 +33,14 @@ evidence = Table(
     Column("seen_day", Integer, nullable=False),
 )
 
-# Each hash once a band, beside the bits to count: a question reads nothing but this table.
+# Each hash once a band, beside the bits to count: a question reads nothing but the key's index.
 evidence_band = Table(
     "evidence_band",
     METADATA,
     Column("slot", Integer, nullable=False),
     Column("evidence", BigInteger, nullable=False),
     Column("pdq", LargeBinary, nullable=False),
-    PrimaryKeyConstraint("slot", "evidence"),
+    PrimaryKeyConstraint("slot", "evidence", postgresql_include=["pdq"]),
     sqlite_with_rowid=False,
 )
 

@@ -128,6 +128,12 @@ def find_counting(connection: Connection) -> tuple[int, int] | None:
     return None if row is None else (row.reported_index, row.account)
 
 
+def select_waiting(connection: Connection) -> list[int]:
+    """Give the index of what each incident is that may count yet: held, or disputed."""
+    may_count = incident.c.state.in_([State.HELD.value, State.DISPUTED.value])
+    return list(connection.execute(select(incident.c.content_index).where(may_count)).scalars())
+
+
 def select_due(connection: Connection, now: datetime, limit: int) -> list[str]:
     """Give the ids of held incidents whose notice window has passed, oldest first."""
     statement = (

@@ -8,13 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, func, insert, select, text
+from sqlalchemy import bindparam, delete, func, insert, select, text
 
 from ledger.log.leaf import EntryReason, Op
 from ledger.store.postings import NAMED
 from ledger.store.tables import (
     edge,
     event,
+    identifier,
     incident,
     log_entry,
     marker,
@@ -25,7 +26,7 @@ from ledger.store.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from sqlalchemy.engine import Connection
 
@@ -70,17 +71,8 @@ class Mark:
 
 # The sixth byte of an entry that changed nothing.
 _IDLE = [bytes([EntryReason.NO_EFFECT]), bytes([EntryReason.FIRST_OF_TWO])]
-_SEPARATE = text("""
-    INSERT INTO separation (account, other, platform, event_index)
-    VALUES (:account, :other, :platform, :event_index) ON CONFLICT DO NOTHING
-""")
-_RECYCLE = text("""
-    INSERT INTO recycling (identifier, platform, recycled_day, event_index)
-    VALUES (:identifier, :platform, :recycled_day, :event_index)
-    ON CONFLICT (identifier, platform) DO UPDATE SET
-        recycled_day = excluded.recycled_day, event_index = excluded.event_index
-    WHERE excluded.recycled_day > recycling.recycled_day
-""")
+_SEPARATE = insert(separation)
+_RECYCLE = insert(recycling)
 _MARKS_OF = select(marker).where(
     marker.c.identifier.in_(bindparam("identifiers", expanding=True)),
     marker.c.platform == bindparam("member"),
@@ -114,7 +106,7 @@ def insert_override(
     """Write down what overrides links.
 
     *Shape*: `ids` are the row ids of the lookup keys in it. Accounts are separated in both
-    directions; of what a platform says of one identifier the latest date is kept.
+    directions. What is said again is written again, so that each goes when its own time is over.
     """
     at = {"platform": said.platform, "event_index": said.index}
     if isinstance(said, Separated):
@@ -126,6 +118,15 @@ def insert_override(
         connection.execute(_RECYCLE, told | at)
     else:
         _insert_mark(connection, said, [ids[key] for key in said.keys])
+
+
+def delete_override(connection: Connection, index: int) -> None:
+    """Forget what the statement at an index says of links.
+
+    Nothing else comes back by it: a statement goes after all that it took out of the index.
+    """
+    for table in (separation, recycling, marker):
+        connection.execute(delete(table).where(table.c.event_index == index))
 
 
 def _insert_mark(connection: Connection, said: Mark, marked: list[int]) -> None:
@@ -203,6 +204,16 @@ def select_cut_edges(
         for row in connection.execute(_EDGES_OF, {"token": token}).all()
         if row.last_day < _cut_day(recyclings, row.group_name)
     ]
+
+
+def find_separations(connection: Connection, accounts: Collection[bytes]) -> set[int]:
+    """Give the indexes of the statements that separate any of some accounts, by lookup key."""
+    if not accounts:
+        return set()
+    statement = select(separation.c.event_index).join(
+        identifier, identifier.c.id == separation.c.account
+    )
+    return set(connection.execute(statement.where(identifier.c.token.in_(accounts))).scalars())
 
 
 def select_separated(connection: Connection) -> list[tuple[int, int]]:

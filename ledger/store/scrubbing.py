@@ -18,10 +18,11 @@ from ledger.store.engine import take_turn
 if TYPE_CHECKING:
     from ledger.store.engine import Connection, Database
 
-# All that erasing an incident deletes from or writes over.
+# All that erasing a record deletes from or writes over.
 _REWRITTEN = (
     *("event_content", "event", "incident", "identifier"),
     *("edge", "posting", "multiplicity"),
+    *("separation", "recycling", "marker"),
     *("evidence", "evidence_band", "evidence_match", "recall"),
 )
 _SAMPLES = "pg_catalog.pg_statistic"

@@ -115,8 +115,9 @@ event = Table(
     Column("received_at", Instant, nullable=False),
     Column("response_until", Instant),
     Column("active_from", Instant),
-    # The local day on which the conduct ended, on reports and corrections: retention counts by it.
-    Column("conduct_day", Integer),
+    # The local day from which retention counts (ledger/rights/retention.py): of a report or a
+    # correction the day on which the conduct ended.
+    Column("retention_day", Integer),
     Column("entry_index", BigInteger, unique=True),
     UniqueConstraint("platform", "jti"),
     UniqueConstraint("platform", "txn"),
@@ -128,10 +129,10 @@ event = Table(
         postgresql_where=text("entry_index IS NULL"),
     ),
     Index(
-        "ix_event_conduct_day",
-        "conduct_day",
-        sqlite_where=text("conduct_day IS NOT NULL"),
-        postgresql_where=text("conduct_day IS NOT NULL"),
+        "ix_event_retention_day",
+        "retention_day",
+        sqlite_where=text("retention_day IS NOT NULL"),
+        postgresql_where=text("retention_day IS NOT NULL"),
     ),
 )
 
@@ -283,7 +284,8 @@ separation = Table(
     Column("other", RowId, nullable=False),
     Column("platform", Integer, nullable=False),
     Column("event_index", BigInteger, nullable=False),
-    PrimaryKeyConstraint("account", "other", "platform"),
+    PrimaryKeyConstraint("account", "other", "event_index"),
+    Index("ix_separation_event_index", "event_index"),
     Index("ix_separation_other", "other"),
     sqlite_with_rowid=False,
 )
@@ -300,6 +302,7 @@ marker = Table(
     Column("first_day", Integer, nullable=False),
     Column("last_day", Integer, nullable=False),
     PrimaryKeyConstraint("identifier", "platform", "kind", "first_day"),
+    Index("ix_marker_event_index", "event_index"),
     sqlite_with_rowid=False,
 )
 
@@ -311,7 +314,8 @@ recycling = Table(
     Column("platform", Integer, nullable=False),
     Column("recycled_day", Integer, nullable=False),
     Column("event_index", BigInteger, nullable=False),
-    PrimaryKeyConstraint("identifier", "platform"),
+    PrimaryKeyConstraint("identifier", "event_index"),
+    Index("ix_recycling_event_index", "event_index"),
     sqlite_with_rowid=False,
 )
 
