@@ -35,7 +35,7 @@ from ledger.store.overrides import Mark, Recycled, Separated
 from ledger.store.postings import TokenClaim
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ledger.incident.statement import Statement
     from ledger.ledger import Ledger
@@ -98,10 +98,10 @@ class Effect:
     named: tuple[bytes, ...] = ()
 
     @property
-    def kinds(self) -> dict[bytes, int]:
+    def kinds(self) -> Mapping[bytes, int]:
         """The lookup keys that must exist, with the codes of their kinds; 0 is an account."""
         if self.override is not None:
-            return _name_override(self.override)
+            return self.override.keys
         own = {} if self.account is None else {self.account: 0}
         return own | {claim.key: claim.kind for claim in self.claims}
 
@@ -109,15 +109,6 @@ class Effect:
     def waives(self) -> tuple[str, ...]:
         """The reports that weigh nothing from here on, by jti."""
         return self.override.incident_jtis if isinstance(self.override, Mark) else ()
-
-
-def _name_override(override: Override) -> dict[bytes, int]:
-    """Give the lookup keys that a statement about links names, with the codes of their kinds."""
-    if isinstance(override, Separated):
-        return dict.fromkeys((override.account, override.other), 0)
-    if isinstance(override, Recycled):
-        return {override.key: override.kind}
-    return dict(override.keys)
 
 
 def event_context(platform: int, jti: str) -> bytes:
@@ -286,7 +277,7 @@ def derive_end(
     named: tuple[bytes, ...] = ()
     if op in {Op.LINK_STATED, Op.MARKED} and first.gone is None:
         override = derive_override(ledger, read_statement(ledger, first), first.platform, began)
-        named = tuple(_name_override(override))
+        named = tuple(override.keys)
     reason = _REASONS.get(Op(stored.op), EntryReason.NONE)
     return Effect(began, reason, pieces=(), ends=True, named=named)
 

@@ -160,8 +160,11 @@ def destroy_again(connection: Connection) -> int:
     for record in connection.execute(known).scalars().all():
         delete_pieces(connection, record)
     begun = select(event.c.entry_index).where(is_doomed, event.c.op.in_(_OVERRIDING))
-    for index in connection.execute(begun).scalars().all():
-        forget_identifiers(connection, delete_override(connection, index))
+    indexes = connection.execute(begun).scalars().all()
+    for index in indexes:
+        delete_override(connection, index)
+    if indexes:
+        forget_identifiers(connection)
     return int(gone.rowcount)
 
 

@@ -44,6 +44,11 @@ class Separated:
     account: bytes
     other: bytes
 
+    @property
+    def keys(self) -> Mapping[bytes, int]:
+        """The lookup keys that it names, with the codes of their kinds; 0 is an account."""
+        return dict.fromkeys((self.account, self.other), 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Recycled:
@@ -54,6 +59,11 @@ class Recycled:
     key: bytes
     kind: int
     day: int
+
+    @property
+    def keys(self) -> Mapping[bytes, int]:
+        """The lookup key that it names, with the code of its kind."""
+        return {self.key: self.kind}
 
 
 @dataclass(frozen=True, slots=True)

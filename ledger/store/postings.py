@@ -302,9 +302,12 @@ def recount_tokens(connection: Connection, lost: Iterable[LostEdge]) -> None:
         connection.execute(_LEAVE_LATEST, at | changed)
 
 
-def forget_identifiers(connection: Connection, keys: Collection[bytes]) -> None:
-    """Delete identifiers that nothing refers to any more: a kept key would be a trace."""
-    if not keys:
+def forget_identifiers(connection: Connection, keys: Collection[bytes] | None = None) -> None:
+    """Delete identifiers that nothing refers to any more: a kept key would be a trace.
+
+    *Shape*: of these lookup keys, or of all, which reads the whole index.
+    """
+    if keys is not None and not keys:
         return
     used = [
         select(column).where(column == identifier.c.id).exists()
@@ -316,7 +319,10 @@ def forget_identifiers(connection: Connection, keys: Collection[bytes]) -> None:
             recycling.c.identifier,
         )
     ]
-    connection.execute(delete(identifier).where(identifier.c.token.in_(keys), ~or_(*used)))
+    statement = delete(identifier).where(~or_(*used))
+    if keys is not None:
+        statement = statement.where(identifier.c.token.in_(keys))
+    connection.execute(statement)
 
 
 _MEMBERSHIPS = text("""
