@@ -100,6 +100,32 @@ def check_witnesses(
     return heard
 
 
+def require_answers(
+    ledger: Ledger, heard: Collection[Heard], *, without: Collection[str] = ()
+) -> None:
+    """Check that enough witnesses told how far they are for anything to be signed.
+
+    Of n groups any n - k + 1 share one with every quorum of k, so that no published checkpoint is
+    unknown to all who answered. A group counts once each of its witnesses answered, but for those
+    of `without`: any of them may be the one that cosigned. *Raises*: QuorumMissing.
+    """
+    if ledger.witnesses is None:
+        return
+    answered = {one.witness.name for one in heard if one.size is not None} - set(without)
+    groups: dict[str, set[str]] = {}
+    for one in ledger.witnesses.witnesses:
+        names = groups.setdefault(one.group, set())
+        if one.name not in without:
+            names.add(one.name)
+    needed = len(groups) - ledger.witnesses.quorum + 1
+    count = sum(bool(names) and names <= answered for names in groups.values())
+    if count < needed:
+        raise QuorumMissing(
+            f"Nothing is signed until {needed} of {len(groups)} groups of witnesses told how far "
+            f"they are, and {count} did (docs/operating.md, Restoring a backup).{_tell(heard)}"
+        )
+
+
 def publish_cosigned(
     ledger: Ledger, at: datetime, ask: Ask, hear: Hear, *, without: Collection[str] = ()
 ) -> list[Heard] | None:
@@ -113,7 +139,8 @@ def publish_cosigned(
     policy = ledger.witnesses
     if policy is None or not _is_due(ledger, at):
         return None
-    signed = _sign(ledger)
+    with begin_write(ledger.database) as connection:
+        signed = sign_state(ledger, connection, entries.read_state(connection, lock=True))
     # Committed: this size has this root for ever, whoever is shown it.
     with begin_read(ledger.database) as connection:
         known = witnesses.select_sizes(connection)
@@ -134,9 +161,12 @@ def publish_cosigned(
     # Committed: with a quorum, members may be shown it; without one, it is as it was.
     _refuse_contradiction(ledger, heard)
     if not has_quorum(heard):
-        told = "; ".join(f"{one.witness.name}: {one.fault}" for one in heard if one.fault)
-        raise QuorumMissing(f"Too few witnesses cosigned the checkpoint. {told}".strip())
+        raise QuorumMissing(f"Too few witnesses cosigned the checkpoint.{_tell(heard)}")
     return heard
+
+
+def _tell(heard: Iterable[Heard]) -> str:
+    return "".join(f" {one.witness.name}: {one.fault}" for one in heard if one.fault)
 
 
 def _is_due(ledger: Ledger, at: datetime) -> bool:
@@ -152,20 +182,6 @@ def _is_due(ledger: Ledger, at: datetime) -> bool:
     except InvalidNote:
         return True
     return at.timestamp() - opened.quorum_at > REFRESH_AFTER.total_seconds()
-
-
-def _sign(ledger: Ledger) -> SignedCheckpoint:
-    """Sign the present size, or give what was signed for it. *Raises*: LedgerCorrupt."""
-    with begin_write(ledger.database) as connection:
-        state = entries.read_state(connection, lock=True)
-        note = sign_state(ledger, connection, state)
-        signed = witnesses.find_signed(connection, state.size)
-        if signed is None:
-            witnesses.insert_signed(connection, state.size, note)
-            return witnesses.SignedCheckpoint(state.size, note, "", None)
-    if signed.note != note:
-        raise LedgerCorrupt("Another root was signed for this size of the log.")
-    return signed
 
 
 def _prove(ledger: Ledger, old_size: int, size: int) -> tuple[bytes, ...]:

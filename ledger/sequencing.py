@@ -28,7 +28,16 @@ from ledger.log.checkpoint import Checkpoint, sign_checkpoint
 from ledger.log.leaf import Leaf, Op, commit, encode_leaf, tag_issuer
 from ledger.log.merkle import frontier_root, grow, leaf_hash
 from ledger.privacy.sealing import SealedToken, seal, unseal
-from ledger.store import entries, erasures, evidence, incidents, overrides, platforms, postings
+from ledger.store import (
+    entries,
+    erasures,
+    evidence,
+    incidents,
+    overrides,
+    platforms,
+    postings,
+    witnesses,
+)
 from ledger.store.engine import begin_read, begin_write
 from ledger.store.entries import LogState, StoredEvent
 from ledger.store.waiting import announce_publication
@@ -40,6 +49,7 @@ if TYPE_CHECKING:
 
     from ledger.store.engine import Connection
     from ledger.store.incidents import StoredIncident
+    from ledger.store.witnesses import SignedCheckpoint
 
 BATCH_MAX = 500
 _NOTHING_ERASED: Mapping[int, Leaf] = MappingProxyType({})
@@ -251,16 +261,28 @@ def publish_checkpoint(ledger: Ledger, at: datetime) -> int:
         state = entries.read_state(connection, lock=True)
         if entries.find_checkpoint(connection, at_least=state.size) is not None:
             return state.size
-        note = sign_state(ledger, connection, state)
-        entries.insert_checkpoint(connection, state.size, note, at)
+        signed = sign_state(ledger, connection, state, at)
+        if signed.published_at is None:  # it was signed for witnesses that aren't named any more
+            witnesses.publish_signed(connection, state.size, signed.cosignatures, at)
         announce_publication(connection)
         return state.size
 
 
-def sign_state(ledger: Ledger, connection: Connection, state: LogState) -> str:
-    """Sign the checkpoint of the log's state, its root derived again. *Raises*: LedgerCorrupt."""
+def sign_state(
+    ledger: Ledger, connection: Connection, state: LogState, published_at: datetime | None = None
+) -> SignedCheckpoint:
+    """Sign the log's state, its root derived again, or give what was signed for its size.
+
+    Must run in a transaction that holds the state. *Raises*: LedgerCorrupt.
+    """
     check_root(connection, state)
-    return sign_checkpoint(Checkpoint(ledger.origin, state.size, state.root), ledger.signer)
+    note = sign_checkpoint(Checkpoint(ledger.origin, state.size, state.root), ledger.signer)
+    signed = witnesses.find_signed(connection, state.size)
+    if signed is None:
+        return witnesses.insert_signed(connection, state.size, note, published_at)
+    if signed.note != note:
+        raise LedgerCorrupt("Another root was signed for this size of the log.")
+    return signed
 
 
 def sequence(ledger: Ledger, at: datetime) -> int:

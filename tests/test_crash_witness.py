@@ -19,6 +19,7 @@ from crash_launcher import Moment, Plan
 from crash_stage import tell_time
 from crash_world import AFTER, BEFORE, CHECKPOINT, KILLED, LOAD_SECONDS, World, hold_to_account
 from jury import Answer, Juror, policy_of, render_policy, sitting
+from kept import read_notes
 
 from ledger.log.witness import open_witnessed, parse_request
 from ledger.store import entries, witnesses
@@ -41,11 +42,6 @@ def jurors(world: World, tmp_path: Path) -> Iterator[list[Juror]]:
         policy.write_text(render_policy(jurors), "utf-8")
         world.stage.set(BCL_WITNESS_POLICY=str(policy), BCL_WITNESS_TIMEOUT_SECONDS="2")
         yield jurors
-
-
-def read_notes(world: World) -> dict[int, str]:
-    with begin_read(world.ledger.database) as connection:
-        return dict(entries.stream_checkpoints(connection))
 
 
 def count_cosigning(jurors: list[Juror], size: int) -> int:
@@ -74,7 +70,7 @@ def test_death_between_signing_and_publishing_never_makes_two_roots_of_one_size(
     is_signed, is_shown, is_published = reached > 0, reached > 1, reached > 2
     world.stage.start_server()
     assert world.reporter.report().status_code == 202
-    known = read_notes(world).keys()
+    known = read_notes(world.ledger).keys()
     world.stage.plan(Plan(moment, about))
     assert world.stage.run("worker", "--once") == KILLED
     assert not world.stage.cancel(), "the moment came"
@@ -82,12 +78,12 @@ def test_death_between_signing_and_publishing_never_makes_two_roots_of_one_size(
         size = entries.read_state(connection).size
         signed = witnesses.find_signed(connection, size)
     assert (signed is not None, world.is_published()) == (is_signed, is_published)
-    assert read_notes(world).keys() - known == ({size} if is_signed else set())
+    assert read_notes(world.ledger).keys() - known == ({size} if is_signed else set())
     assert (count_cosigning(jurors, size) >= 3) == is_shown
     assert world.stage.run("worker", "--once") == 0
     assert world.is_published()
     if signed is not None:
-        assert read_notes(world)[size].startswith(signed.note)
+        assert read_notes(world.ledger)[size].startswith(signed.note)
     verify_all(world, jurors)
 
 
@@ -96,7 +92,7 @@ def verify_all(world: World, jurors: list[Juror]) -> None:
     assert world.reporter.report().status_code == 202
     hold_to_account(world)
     policy = policy_of(jurors)
-    notes = read_notes(world)
+    notes = read_notes(world.ledger)
     open_witnessed(notes[max(notes)], (world.ledger.verifier,), policy)
     token, location = list(world.told.acknowledged.values())[-1]
     receipt = world.reporter.fetch(f"{location}/receipt")
@@ -162,11 +158,11 @@ def test_restored_backup_is_neither_served_nor_signed_until_the_log_is_whole_aga
     world.stage.server = None
     _back_up(path, whole)
     _put_back(world, path, old)
-    before = read_notes(world)
+    before = read_notes(world.ledger)
     for command in (("worker", "--once"), ("serve", "--port", "1")):
         assert world.stage.run(*command) == 1
     assert world.stage.read_log().count("old backup") == 2
-    assert read_notes(world) == before, "nothing was signed"
+    assert read_notes(world.ledger) == before, "nothing was signed"
     _put_back(world, path, whole)
     assert world.stage.run("worker", "--once") == 0
     world.stage.start_server()
