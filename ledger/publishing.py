@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ledger.ledger import Ledger
-    from ledger.log.witness import Witness
+    from ledger.log.witness import Witness, WitnessPolicy
     from ledger.store.engine import Connection
     from ledger.store.witnesses import SignedCheckpoint
 
@@ -101,7 +101,7 @@ def check_witnesses(
 
 
 def require_answers(
-    ledger: Ledger, heard: Collection[Heard], *, without: Collection[str] = ()
+    policy: WitnessPolicy, heard: Collection[Heard], *, without: Collection[str] = ()
 ) -> None:
     """Check that enough witnesses told how far they are for anything to be signed.
 
@@ -109,15 +109,13 @@ def require_answers(
     unknown to all who answered. A group counts once each of its witnesses answered, but for those
     of `without`: any of them may be the one that cosigned. *Raises*: QuorumMissing.
     """
-    if ledger.witnesses is None:
-        return
     answered = {one.witness.name for one in heard if one.size is not None} - set(without)
     groups: dict[str, set[str]] = {}
-    for one in ledger.witnesses.witnesses:
+    for one in policy.witnesses:
         names = groups.setdefault(one.group, set())
         if one.name not in without:
             names.add(one.name)
-    needed = len(groups) - ledger.witnesses.quorum + 1
+    needed = len(groups) - policy.quorum + 1
     count = sum(bool(names) and names <= answered for names in groups.values())
     if count < needed:
         raise QuorumMissing(

@@ -169,6 +169,91 @@ def test_restored_backup_is_neither_served_nor_signed_until_the_log_is_whole_aga
     verify_all(world, jurors)
 
 
+def fall_silent(juror: Juror, raw: bytes) -> Answer:
+    """Hang up without an answer."""
+    del juror, raw
+    return None
+
+
+def read_size(world: World) -> int:
+    with begin_read(world.ledger.database) as connection:
+        return entries.read_state(connection).size
+
+
+def report_and_ask(world: World) -> int:
+    """Report and ask while nothing is signed; give the log's size once the report is in it."""
+    size = read_size(world)
+    assert world.reporter.report().status_code == 202
+    _await(lambda: read_size(world) > size)
+    answer = world.asker.ask()
+    assert (answer.status_code, answer.json()["log"]["size"]) == (200, read_size(world))
+    return read_size(world)
+
+
+def test_nothing_is_signed_until_every_quorum_shares_a_witness_with_those_who_answered(
+    world: World, jurors: list[Juror]
+) -> None:
+    for juror in jurors:
+        juror.behave = fall_silent
+    world.stage.start_server()
+    before = read_notes(world.ledger)
+    world.stage.start("worker")
+    for juror in jurors[:3]:
+        size = report_and_ask(world)
+        _await(lambda: "Nothing is signed until 3 of 5 groups" in world.stage.read_log())
+        time.sleep(1.5)  # it has asked once more
+        assert read_notes(world.ledger) == before
+        juror.behave = None
+    _await(lambda: size in read_notes(world.ledger))
+    _await(world.is_published)
+    verify_all(world, jurors)
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_restored_backup_signs_nothing_while_those_who_know_more_are_silent(
+    world: World, jurors: list[Juror]
+) -> None:
+    """Three cosigned what is lost, two didn't: one of the three must speak before anything is."""
+    path = Path(str(world.ledger.database.engine.url.database))
+    old = path.with_suffix(".old")
+    _back_up(path, old)
+    for juror in jurors[3:]:
+        juror.behave = fall_silent
+    world.stage.start_server()
+    for _ in range(3):
+        assert world.reporter.report().status_code == 202
+    assert world.stage.run("worker", "--once") == 0
+    lost = max(read_notes(world.ledger))
+    assert world.stage.server is not None
+    world.stage.kill(world.stage.server)
+    _put_back(world, path, old)
+    for juror in jurors:
+        juror.behave = fall_silent if juror in jurors[:3] else None
+    world.stage.start_server()
+    before = read_notes(world.ledger)
+    worker = world.stage.start("worker")
+    size = report_and_ask(world)
+    _await(lambda: "Nothing is signed until 3 of 5" in world.stage.read_log())
+    assert world.stage.run("worker", "--once", "--disregard", jurors[0].signer.name) == 1
+    assert size < lost
+    jurors[2].behave = None
+    assert world.stage.wait(worker) == 1
+    assert f"cosigned {lost} entries" in world.stage.read_log()
+    assert read_notes(world.ledger) == before, "nothing was signed"
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_witness_that_no_policy_names_cannot_be_disregarded(
+    world: World, jurors: list[Juror]
+) -> None:
+    words = ("worker", "--once", "--disregard")
+    assert world.stage.run(*words, "w9.example/witness") == 2
+    assert "names no w9.example/witness: w0.example/witness, w1" in world.stage.read_log()
+    assert world.stage.run(*words, jurors[0].signer.name) == 0
+    world.stage.set(BCL_WITNESS_POLICY="")
+    assert world.stage.run(*words, jurors[0].signer.name) == 2
+
+
 def _back_up(path: Path, copy: Path) -> None:
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
         source.backup(target)
