@@ -180,7 +180,7 @@ def read_target(history: History, table: Table) -> Target:
 
 def flip_bit(value: Any, column: Column[Any], bit: int) -> Any:
     """Give a stored value with one bit flipped, or something where there was nothing."""
-    if value is None:
+    if value is None or value == "":
         return {Instant: NOW, Text: "x", String: "x"}.get(type(column.type), 0)
     if isinstance(value, bytes):
         at = bit // 8 % len(value)
@@ -207,7 +207,7 @@ def flip(target: Target, draw: Draw) -> Done:
     assume(target.table is not tables.witness_size or changed not in target.signed)
     harm = update(target.table).where(*target.key_of(row)).values({name: changed})
     if "size" in name:  # named by what it says instead, or by what nothing speaks of any more
-        return [harm], {changed - 1, row[name] - 1}
+        return [harm], {index, changed - 1, row[name] - 1}
     return [harm], {index, *target.find_companions(row)}
 
 
@@ -240,11 +240,14 @@ def swap(target: Target, draw: Draw) -> Done:
     places = draw(st.lists(st.integers(0, len(target.rows) - 1), min_size=2, max_size=2))
     first, second = (target.rows[place] for place in places)
     indexes = {target.indexes[place] for place in places}
+    indexes |= target.find_companions(first) | target.find_companions(second)
     if target.table is tables.log_checkpoint:  # of which each names the one before it
         indexes |= {row["previous_size"] - 1 for row in (first, second)}
     keys = {column.name for column in target.table.primary_key}
     names = [one for one in target.columns(*indexes) if one not in keys]
     names = draw(st.sampled_from([names, *([one] for one in names)]))
+    # Two erased statements that change places but for their names: as if their names did.
+    assume(len(names) == 1 or not indexes <= set(target.erased.values()))
     assume(any(first[name] != second[name] for name in names))
     apart = {name: HELD_APART[name] for name in names if name in HELD_APART}
     harm = [update(target.table).where(*target.key_of(first)).values(apart)] if apart else []

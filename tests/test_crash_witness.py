@@ -123,11 +123,11 @@ def test_worker_sequences_and_members_are_answered_while_witnesses_hang(
         juror.behave = hang
     world.stage.start_server()
     world.stage.start("worker")
-    _await(lambda: len(hanging) == len(jurors))
+    await_that(lambda: len(hanging) == len(jurors))
     assert world.reporter.report().status_code == 202
     stated = world.read_events()[-1].id
     # While it gets its place it may be seen neither among those that wait nor among the others.
-    _await(lambda: any(one.id == stated and one.entry_index for one in world.read_events()))
+    await_that(lambda: any(one.id == stated and one.entry_index for one in world.read_events()))
     size = len(world.read_events())
     answer = world.asker.ask()
     assert answer.status_code == 200
@@ -136,7 +136,7 @@ def test_worker_sequences_and_members_are_answered_while_witnesses_hang(
     assert not world.is_published()
 
 
-def _await(happens: Callable[[], object]) -> None:
+def await_that(happens: Callable[[], object]) -> None:
     deadline = time.monotonic() + LOAD_SECONDS
     while not happens():
         assert time.monotonic() < deadline
@@ -149,21 +149,21 @@ def test_restored_backup_is_neither_served_nor_signed_until_the_log_is_whole_aga
 ) -> None:
     path = Path(str(world.ledger.database.engine.url.database))
     old, whole = path.with_suffix(".old"), path.with_suffix(".whole")
-    _back_up(path, old)
+    back_up(path, old)
     world.stage.start_server()
     assert world.reporter.report().status_code == 202
     assert world.stage.run("worker", "--once") == 0
     assert world.stage.server is not None
     world.stage.kill(world.stage.server)
     world.stage.server = None
-    _back_up(path, whole)
-    _put_back(world, path, old)
+    back_up(path, whole)
+    put_back(world, path, old)
     before = read_notes(world.ledger)
     for command in (("worker", "--once"), ("serve", "--port", "1")):
         assert world.stage.run(*command) == 1
     assert world.stage.read_log().count("old backup") == 2
     assert read_notes(world.ledger) == before, "nothing was signed"
-    _put_back(world, path, whole)
+    put_back(world, path, whole)
     assert world.stage.run("worker", "--once") == 0
     world.stage.start_server()
     verify_all(world, jurors)
@@ -184,7 +184,7 @@ def report_and_ask(world: World) -> int:
     """Report and ask while nothing is signed; give the log's size once the report is in it."""
     size = read_size(world)
     assert world.reporter.report().status_code == 202
-    _await(lambda: read_size(world) > size)
+    await_that(lambda: read_size(world) > size)
     answer = world.asker.ask()
     assert (answer.status_code, answer.json()["log"]["size"]) == (200, read_size(world))
     return read_size(world)
@@ -200,12 +200,12 @@ def test_nothing_is_signed_until_every_quorum_shares_a_witness_with_those_who_an
     world.stage.start("worker")
     for juror in jurors[:3]:
         size = report_and_ask(world)
-        _await(lambda: "Nothing is signed until 3 of 5 groups" in world.stage.read_log())
+        await_that(lambda: "Nothing is signed until 3 of 5 groups" in world.stage.read_log())
         time.sleep(1.5)  # it has asked once more
         assert read_notes(world.ledger) == before
         juror.behave = None
-    _await(lambda: size in read_notes(world.ledger))
-    _await(world.is_published)
+    await_that(lambda: size in read_notes(world.ledger))
+    await_that(world.is_published)
     verify_all(world, jurors)
 
 
@@ -216,7 +216,7 @@ def test_restored_backup_signs_nothing_while_those_who_know_more_are_silent(
     """Three cosigned what is lost, two didn't: one of the three must speak before anything is."""
     path = Path(str(world.ledger.database.engine.url.database))
     old = path.with_suffix(".old")
-    _back_up(path, old)
+    back_up(path, old)
     for juror in jurors[3:]:
         juror.behave = fall_silent
     world.stage.start_server()
@@ -226,14 +226,14 @@ def test_restored_backup_signs_nothing_while_those_who_know_more_are_silent(
     lost = max(read_notes(world.ledger))
     assert world.stage.server is not None
     world.stage.kill(world.stage.server)
-    _put_back(world, path, old)
+    put_back(world, path, old)
     for juror in jurors:
         juror.behave = fall_silent if juror in jurors[:3] else None
     world.stage.start_server()
     before = read_notes(world.ledger)
     worker = world.stage.start("worker")
     size = report_and_ask(world)
-    _await(lambda: "Nothing is signed until 3 of 5" in world.stage.read_log())
+    await_that(lambda: "Nothing is signed until 3 of 5" in world.stage.read_log())
     assert world.stage.run("worker", "--once", "--disregard", jurors[0].signer.name) == 1
     assert size < lost
     jurors[2].behave = None
@@ -254,12 +254,12 @@ def test_witness_that_no_policy_names_cannot_be_disregarded(
     assert world.stage.run(*words, jurors[0].signer.name) == 2
 
 
-def _back_up(path: Path, copy: Path) -> None:
+def back_up(path: Path, copy: Path) -> None:
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
         source.backup(target)
 
 
-def _put_back(world: World, path: Path, copy: Path) -> None:
+def put_back(world: World, path: Path, copy: Path) -> None:
     world.ledger.database.engine.dispose()
     for suffix in ("-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
