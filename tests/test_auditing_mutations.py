@@ -239,15 +239,15 @@ def swap(target: Target, draw: Draw) -> Done:
     """Let two rows change places, in one column or in all."""
     places = draw(st.lists(st.integers(0, len(target.rows) - 1), min_size=2, max_size=2))
     first, second = (target.rows[place] for place in places)
-    indexes = {target.indexes[place] for place in places}
-    indexes |= target.find_companions(first) | target.find_companions(second)
+    both = {target.indexes[place] for place in places}
+    indexes = both | target.find_companions(first) | target.find_companions(second)
     if target.table is tables.log_checkpoint:  # of which each names the one before it
         indexes |= {row["previous_size"] - 1 for row in (first, second)}
     keys = {column.name for column in target.table.primary_key}
-    names = [one for one in target.columns(*indexes) if one not in keys]
+    names = [one for one in target.columns(*both) if one not in keys]
     names = draw(st.sampled_from([names, *([one] for one in names)]))
     # Two erased statements that change places but for their names: as if their names did.
-    assume(len(names) == 1 or not indexes <= set(target.erased.values()))
+    assume(len(names) == 1 or not both <= set(target.erased.values()))
     assume(any(first[name] != second[name] for name in names))
     apart = {name: HELD_APART[name] for name in names if name in HELD_APART}
     harm = [update(target.table).where(*target.key_of(first)).values(apart)] if apart else []
