@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Row
     from sqlalchemy.engine import Connection
 
+# Built once: on SQLite each statement is published by these.
+_SIGNED = select(log_checkpoint).where(log_checkpoint.c.size == bindparam("at"))
 _INSERT_SIGNED = (
     insert(log_checkpoint)
     .values(
@@ -47,8 +49,7 @@ class SignedCheckpoint:
 
 def find_signed(connection: Connection, size: int) -> SignedCheckpoint | None:
     """Find the checkpoint that was signed for a size."""
-    statement = select(log_checkpoint).where(log_checkpoint.c.size == size)
-    row = connection.execute(statement).one_or_none()
+    row = connection.execute(_SIGNED, {"at": size}).one_or_none()
     return None if row is None else _signed(row)
 
 
