@@ -27,7 +27,7 @@ from ledger.errors import (
 from ledger.log.checkpoint import Checkpoint, sign_checkpoint
 from ledger.log.merkle import EMPTY_ROOT
 from ledger.log.witness import AddCheckpoint, open_witnessed, read_cosignature
-from ledger.sequencing import sign_state
+from ledger.sequencing import check_signed, sign_state
 from ledger.store import entries, witnesses
 from ledger.store.engine import begin_read, begin_write
 from ledger.store.waiting import announce_publication
@@ -138,7 +138,12 @@ def publish_cosigned(
     if policy is None or not _is_due(ledger, at):
         return None
     with begin_write(ledger.database) as connection:
-        signed = sign_state(ledger, connection, entries.read_state(connection, lock=True))
+        state = entries.read_state(connection, lock=True)
+        note = sign_state(ledger, connection, state)
+        signed = witnesses.find_signed(connection, state.size)
+        if signed is None:
+            signed = witnesses.insert_signed(connection, state.size, note, None)
+        check_signed(signed, note)
     # Committed: this size has this root for ever, whoever is shown it.
     with begin_read(ledger.database) as connection:
         known = witnesses.select_sizes(connection)

@@ -261,28 +261,27 @@ def publish_checkpoint(ledger: Ledger, at: datetime) -> int:
         state = entries.read_state(connection, lock=True)
         if entries.find_checkpoint(connection, at_least=state.size) is not None:
             return state.size
-        signed = sign_state(ledger, connection, state, at)
-        if signed.published_at is None:  # it was signed for witnesses that aren't named any more
+        note = sign_state(ledger, connection, state)
+        signed = witnesses.find_signed(connection, state.size)
+        if signed is None:
+            witnesses.insert_signed(connection, state.size, note, at)
+        else:  # it was signed for witnesses that aren't named any more
+            check_signed(signed, note)
             witnesses.publish_signed(connection, state.size, signed.cosignatures, at)
         announce_publication(connection)
         return state.size
 
 
-def sign_state(
-    ledger: Ledger, connection: Connection, state: LogState, published_at: datetime | None = None
-) -> SignedCheckpoint:
-    """Sign the log's state, its root derived again, or give what was signed for its size.
-
-    Must run in a transaction that holds the state. *Raises*: LedgerCorrupt.
-    """
+def sign_state(ledger: Ledger, connection: Connection, state: LogState) -> str:
+    """Sign the checkpoint of the log's state, its root derived again. *Raises*: LedgerCorrupt."""
     check_root(connection, state)
-    note = sign_checkpoint(Checkpoint(ledger.origin, state.size, state.root), ledger.signer)
-    signed = witnesses.find_signed(connection, state.size)
-    if signed is None:
-        return witnesses.insert_signed(connection, state.size, note, published_at)
+    return sign_checkpoint(Checkpoint(ledger.origin, state.size, state.root), ledger.signer)
+
+
+def check_signed(signed: SignedCheckpoint, note: str) -> None:
+    """Check that what was signed for a size is what is signed now. *Raises*: LedgerCorrupt."""
     if signed.note != note:
         raise LedgerCorrupt("Another root was signed for this size of the log.")
-    return signed
 
 
 def sequence(ledger: Ledger, at: datetime) -> int:
