@@ -48,6 +48,7 @@ _TIMEOUT_SECONDS = 30.0
 _KEEP_SECONDS = 5.0
 _RING_AGAIN_SECONDS = 1.0
 _LAST_TILE = 0.9  # of a run's time: then it ends after a tile, and is interrupted in none
+_AGE_HOURS_MAX = 24 * 3660
 _GOOD, _MISSING = 200, 404
 
 
@@ -95,7 +96,11 @@ def log() -> None:
 @click.option("--sent", type=FILE, help="The member's journal of what it sent.")
 @click.option("--witness-policy", type=FILE, help="The policy of witnesses.")
 @click.option(
-    "--age-hours", default=24, show_default=True, help="How old the quorum of a checkpoint may be."
+    "--age-hours",
+    type=click.IntRange(1, _AGE_HOURS_MAX),
+    default=24,
+    show_default=True,
+    help="How old the quorum of a checkpoint may be.",
 )
 @click.option(
     "--seconds",
@@ -116,7 +121,10 @@ def monitor(
     seconds: int,
     as_json: bool,
 ) -> None:
-    """Follow the log at URL from where it was followed to; exit 1 with alarms."""
+    """Follow a log from where it was followed to; exit 1 with alarms.
+
+    URL is its address above /log/, as in https://ledger.example.
+    """
     if (tag_key_file is None) != (sent is None):
         raise AskedWrongly("Entries of one's own are told by --tag-key-file and --sent together.")
     member = None
@@ -144,7 +152,7 @@ def _follow(
     """Follow a log from the state in a file, and keep there how far it came, however it ends."""
     state = MonitorState(parse_vkey(watch.vkey).name)
     if state_file.exists():
-        state = parse_state(state_file.read_text("utf-8"), watch.vkey)
+        state = parse_state(_read_text(state_file), watch.vkey)
     reached, written, written_at = state, state, clock.monotonic()
     last_at = written_at + time_max.total_seconds() * _LAST_TILE
 
@@ -227,9 +235,17 @@ def _fetch_from(http: httpx.Client, url: str) -> Callable[[str], bytes | None]:
     return fetch
 
 
+def _read_text(path: Path) -> str:
+    """Read a file of text. *Raises*: InvalidInput where it isn't UTF-8."""
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{path} isn't UTF-8 text.") from error
+
+
 def _read_statements(path: Path) -> Statements:
     """Read a journal, and warn of its torn lines. *Raises*: InvalidInput."""
-    statements = read_journal(path.read_text("utf-8"))
+    statements = read_journal(_read_text(path))
     for number in statements.torn:
         click.echo(f"bcl: line {number} of the journal was cut off and is passed over", err=True)
     return statements
@@ -237,7 +253,7 @@ def _read_statements(path: Path) -> Statements:
 
 def _read_tag_key(path: Path) -> bytes:
     """Read a tag key: base64url of 32 bytes. *Raises*: InvalidInput."""
-    text = path.read_text("utf-8").strip()
+    text = _read_text(path).strip()
     try:
         key = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except (ValueError, binascii.Error) as error:

@@ -171,7 +171,8 @@ def worker(folder: Path, once: bool, disregard: tuple[str, ...]) -> None:
     """Sequence what was accepted, publish and do the clock's work, until told to stop.
 
     On SQLite statements are sequenced as they are accepted. Where the settings name witnesses
-    they are asked first how far they are; where one is ahead of the log the worker ends.
+    they are asked first how far they are: where one is ahead of the log the worker ends, and
+    nothing is signed before enough of them answered.
     """
     settings = read_settings(folder)
     stopping: list[int] = []

@@ -14,13 +14,13 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from ledger.attesting import examine_checkpoints
 from ledger.deriving import reason_name
 from ledger.errors import LedgerCorrupt, LedgerError
 from ledger.examining import (
     Audited,
     Finding,
     Snapshot,
-    examine_checkpoints,
     examine_filing,
     examine_rows,
     open_statement,

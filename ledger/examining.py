@@ -1,4 +1,4 @@
-"""Examine what is stored on its own: entries, checkpoints, and each statement against its row.
+"""Examine what is stored on its own: entries, and each statement against its row.
 
 What an audit finds has an index and a code. Nothing is derived here and nothing is written.
 """
@@ -24,12 +24,11 @@ from ledger.incident.statement import (
 )
 from ledger.judging import name_reported, op_of
 from ledger.ledger import check_minted
-from ledger.log.checkpoint import open_checkpoint
 from ledger.log.leaf import NO_REF, EntryReason, Op, parse_leaf
-from ledger.log.merkle import EMPTY_ROOT, extend_frontier, frontier_root, leaf_hash
+from ledger.log.merkle import extend_frontier, frontier_root, leaf_hash
 from ledger.rights.notice import activates_at
 from ledger.rights.retention import retention_day
-from ledger.store import entries, ledgers, platforms
+from ledger.store import entries, ledgers, platforms, witnesses
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from ledger.log.leaf import Leaf
     from ledger.store.engine import Connection
     from ledger.store.entries import LogState, StoredEvent
+    from ledger.store.witnesses import SignedCheckpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,9 @@ class Snapshot:
     rows: dict[int, tuple[bytes, bytes]]
     events: list[StoredEvent]
     reports: dict[tuple[object, object], StoredEvent]
-    checkpoints: list[tuple[int, str]]
+    checkpoints: list[SignedCheckpoint]
+    newest_signed: list[int]
+    witness_sizes: dict[str, int]
     keys: dict[str, PlatformKey]
     platforms: dict[int, Platform]
     policies: dict[int, str]
@@ -94,7 +96,9 @@ def read_snapshot(connection: Connection) -> Snapshot:
         rows=rows,
         events=events,
         reports={(one.platform, one.jti): one for one in begun},
-        checkpoints=list(entries.stream_checkpoints(connection)),
+        checkpoints=list(witnesses.stream_signed(connection)),
+        newest_signed=witnesses.select_newest_signed(connection),
+        witness_sizes=witnesses.select_sizes(connection),
         keys={k.kid: k for one in members for k in platforms.select_keys(connection, one.id)},
         platforms={one.id: one for one in members},
         policies=ledgers.select_policies(connection),
@@ -158,36 +162,8 @@ def examine_rows(snapshot: Snapshot) -> list[Finding]:
     frontier = extend_frontier(0, b"", hashes)
     derived = (len(hashes), frontier_root(len(hashes), frontier), frontier)
     state = snapshot.state
-    if derived != (state.size, state.root, state.frontier):
+    if derived != (state.size, state.root, state.frontier) or len(snapshot.newest_signed) != 1:
         findings.append(Finding(None, "log-state", "The log's state isn't that of its entries."))
-    return findings
-
-
-def examine_checkpoints(ledger: Ledger, snapshot: Snapshot) -> list[Finding]:
-    """Check that every signed checkpoint opens and names the root of its size.
-
-    Of cosignatures those are checked whose witnesses are known now.
-    """
-    findings = []
-    known = (ledger.verifier, *(ledger.witnesses.verifiers if ledger.witnesses else ()))
-    frontier = b""
-    size = 0
-    hashes = [leaf_hash(entry) for entry, _ in snapshot.rows.values()]
-    for published, note in snapshot.checkpoints:
-        try:
-            checkpoint = open_checkpoint(note, known)
-        except LedgerError:
-            findings.append(
-                Finding(published - 1, "checkpoint-forged", "A checkpoint doesn't open.")
-            )
-            continue
-        frontier = extend_frontier(size, frontier, hashes[size:published])
-        size = max(size, min(published, len(hashes)))
-        root = frontier_root(size, frontier) if size else EMPTY_ROOT
-        if (checkpoint.size, checkpoint.root_hash) != (published, root) or size != published:
-            findings.append(
-                Finding(published - 1, "checkpoint-root", "A checkpoint isn't of these entries.")
-            )
     return findings
 
 

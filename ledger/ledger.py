@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -232,10 +233,13 @@ def _milliseconds(at: datetime) -> int:
     return int(at.timestamp() * 1000)
 
 
+_MINTED = re.compile("[a-z]+_([0-9a-f]{12})7[0-9a-f]{3}[89ab][0-9a-f]{15}", re.ASCII)
+
+
 def check_minted(minted: str, at: datetime) -> None:
     """Check that an id was minted at an instant. *Raises*: LedgerCorrupt."""
-    hexadecimal = minted.partition("_")[2]
-    if hexadecimal[:12] != f"{_milliseconds(at):012x}":
+    found = _MINTED.fullmatch(minted)
+    if found is None or found[1] != f"{_milliseconds(at):012x}":
         raise LedgerCorrupt("An id wasn't minted when its statement was received.")
 
 

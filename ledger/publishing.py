@@ -27,7 +27,7 @@ from ledger.errors import (
 from ledger.log.checkpoint import Checkpoint, sign_checkpoint
 from ledger.log.merkle import EMPTY_ROOT
 from ledger.log.witness import AddCheckpoint, open_witnessed, read_cosignature
-from ledger.sequencing import sign_state
+from ledger.sequencing import check_signed, sign_state
 from ledger.store import entries, witnesses
 from ledger.store.engine import begin_read, begin_write
 from ledger.store.tree_cache import TreeCache
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ledger.ledger import Ledger
-    from ledger.log.witness import Witness
+    from ledger.log.witness import Witness, WitnessPolicy
     from ledger.store.engine import Connection
     from ledger.store.witnesses import SignedCheckpoint
 
@@ -101,6 +101,30 @@ def check_witnesses(
     return heard
 
 
+def require_answers(
+    policy: WitnessPolicy, heard: Collection[Heard], *, without: Collection[str] = ()
+) -> None:
+    """Check that enough witnesses told how far they are for anything to be signed.
+
+    Of n groups any n - k + 1 share one with every quorum of k, so that no published checkpoint is
+    unknown to all who answered. A group counts once each of its witnesses answered, but for those
+    of `without`: any of them may be the one that cosigned. *Raises*: QuorumMissing.
+    """
+    answered = {one.witness.name for one in heard if one.size is not None} - set(without)
+    groups: dict[str, set[str]] = {}
+    for one in policy.witnesses:
+        names = groups.setdefault(one.group, set())
+        if one.name not in without:
+            names.add(one.name)
+    needed = len(groups) - policy.quorum + 1
+    count = sum(bool(names) and names <= answered for names in groups.values())
+    if count < needed:
+        raise QuorumMissing(
+            f"Nothing is signed until {needed} of {len(groups)} groups of witnesses told how far "
+            f"they are, and {count} did (docs/operating.md, Restoring a backup).{_tell(heard)}"
+        )
+
+
 def publish_cosigned(
     ledger: Ledger, at: datetime, ask: Ask, hear: Hear, *, without: Collection[str] = ()
 ) -> list[Heard] | None:
@@ -114,7 +138,13 @@ def publish_cosigned(
     policy = ledger.witnesses
     if policy is None or not _is_due(ledger, at):
         return None
-    signed = _sign(ledger)
+    with begin_write(ledger.database) as connection:
+        state = entries.read_state(connection, lock=True)
+        note = sign_state(ledger, connection, state)
+        signed = witnesses.find_signed(connection, state.size)
+        if signed is None:
+            signed = witnesses.insert_signed(connection, state.size, note, None)
+        check_signed(signed, note)
     # Committed: this size has this root for ever, whoever is shown it.
     with begin_read(ledger.database) as connection:
         known = witnesses.select_sizes(connection)
@@ -135,9 +165,12 @@ def publish_cosigned(
     # Committed: with a quorum, members may be shown it; without one, it is as it was.
     _refuse_contradiction(ledger, heard)
     if not has_quorum(heard):
-        told = "; ".join(f"{one.witness.name}: {one.fault}" for one in heard if one.fault)
-        raise QuorumMissing(f"Too few witnesses cosigned the checkpoint. {told}".strip())
+        raise QuorumMissing(f"Too few witnesses cosigned the checkpoint.{_tell(heard)}")
     return heard
+
+
+def _tell(heard: Iterable[Heard]) -> str:
+    return "".join(f" {one.witness.name}: {one.fault}" for one in heard if one.fault)
 
 
 def _is_due(ledger: Ledger, at: datetime) -> bool:
@@ -153,20 +186,6 @@ def _is_due(ledger: Ledger, at: datetime) -> bool:
     except InvalidNote:
         return True
     return at.timestamp() - opened.quorum_at > REFRESH_AFTER.total_seconds()
-
-
-def _sign(ledger: Ledger) -> SignedCheckpoint:
-    """Sign the present size, or give what was signed for it. *Raises*: LedgerCorrupt."""
-    with begin_write(ledger.database) as connection:
-        state = entries.read_state(connection, lock=True)
-        note = sign_state(ledger, connection, state)
-        signed = witnesses.find_signed(connection, state.size)
-        if signed is None:
-            witnesses.insert_signed(connection, state.size, note)
-            return witnesses.SignedCheckpoint(state.size, note, "", None)
-    if signed.note != note:
-        raise LedgerCorrupt("Another root was signed for this size of the log.")
-    return signed
 
 
 def _prove(ledger: Ledger, old_size: int, size: int) -> tuple[bytes, ...]:

@@ -36,7 +36,16 @@ from ledger.log.checkpoint import Checkpoint, sign_checkpoint
 from ledger.log.leaf import Leaf, Op, commit, encode_leaf, tag_issuer
 from ledger.log.merkle import frontier_root, grow, leaf_hash
 from ledger.privacy.sealing import SealedToken, seal, unseal
-from ledger.store import entries, erasures, evidence, incidents, overrides, platforms, postings
+from ledger.store import (
+    entries,
+    erasures,
+    evidence,
+    incidents,
+    overrides,
+    platforms,
+    postings,
+    witnesses,
+)
 from ledger.store.engine import begin_read, begin_write
 from ledger.store.entries import LogState, StoredEvent
 from ledger.store.waiting import announce_publication
@@ -48,6 +57,7 @@ if TYPE_CHECKING:
 
     from ledger.store.engine import Connection
     from ledger.store.incidents import StoredIncident
+    from ledger.store.witnesses import SignedCheckpoint
 
 BATCH_MAX = 500
 _NOTHING_ERASED: Mapping[int, Leaf] = MappingProxyType({})
@@ -270,7 +280,12 @@ def publish_checkpoint(ledger: Ledger, at: datetime) -> int:
         if entries.find_checkpoint(connection, at_least=state.size) is not None:
             return state.size
         note = sign_state(ledger, connection, state)
-        entries.insert_checkpoint(connection, state.size, note, at)
+        signed = witnesses.find_signed(connection, state.size)
+        if signed is None:
+            witnesses.insert_signed(connection, state.size, note, at)
+        else:  # it was signed for witnesses that aren't named any more
+            check_signed(signed, note)
+            witnesses.publish_signed(connection, state.size, signed.cosignatures, at)
         announce_publication(connection)
         return state.size
 
@@ -279,6 +294,12 @@ def sign_state(ledger: Ledger, connection: Connection, state: LogState) -> str:
     """Sign the checkpoint of the log's state, its root derived again. *Raises*: LedgerCorrupt."""
     check_root(connection, state)
     return sign_checkpoint(Checkpoint(ledger.origin, state.size, state.root), ledger.signer)
+
+
+def check_signed(signed: SignedCheckpoint, note: str) -> None:
+    """Check that what was signed for a size is what is signed now. *Raises*: LedgerCorrupt."""
+    if signed.note != note:
+        raise LedgerCorrupt("Another root was signed for this size of the log.")
 
 
 def sequence(ledger: Ledger, at: datetime) -> int:

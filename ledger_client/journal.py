@@ -94,7 +94,7 @@ def read_journal(text: str) -> Statements:
             if not line.startswith("{"):
                 raise InvalidInput(f"Line {number} of the journal isn't one.") from error
             found.torn.append(number)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InvalidInput(f"Line {number} of the journal isn't one.") from error
     return found
 

@@ -36,6 +36,8 @@ CHECKPOINT_PATH = "/log/checkpoint"
 _ENTRIES = "/log/tile/entries/"
 _LENGTH_BYTES = 2
 _SKEW_SECONDS = 300
+# What JSON of another shape, with numbers beyond any or nested beyond reading, comes to.
+_UNREADABLE = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,7 @@ def parse_state(text: str, vkey: str) -> MonitorState:
         )
         if reading is not None:
             open_checkpoint(reading.note, (parse_vkey(vkey),))
-    except (ValueError, KeyError, TypeError, AttributeError, InvalidNote) as error:
+    except (*_UNREADABLE, AttributeError, InvalidNote) as error:
         raise InvalidInput("The state isn't one of a monitor's.") from error
     if state.origin != parse_vkey(vkey).name:
         raise InvalidInput("The state is of another log.")
@@ -143,7 +145,7 @@ def parse_state(text: str, vkey: str) -> MonitorState:
 
 def _parse(told: Mapping[str, Any]) -> Progress:
     size, frontier = int(told["size"]), a2b_base64(told["frontier"], strict_mode=True)
-    if len(frontier) != HASH_BYTES * size.bit_count():
+    if size < 0 or len(frontier) != HASH_BYTES * size.bit_count():
         raise ValueError(size)
     own = {int(index): a2b_base64(one, strict_mode=True) for index, one in told["own"].items()}
     # A state of an earlier release names no key: its entries are told again.

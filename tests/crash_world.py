@@ -11,6 +11,7 @@ import httpx
 import pytest
 from crash_launcher import Moment
 from crash_stage import Crowd, Member, Stage, Told, render_environment, tell_time
+from kept import read_notes
 from simulator import phone_and_device
 
 from ledger.auditing import audit_ledger
@@ -132,9 +133,7 @@ def hold_to_account(world: World) -> None:
         assert named[jti] == 1
         assert location == f"/v1/incidents/{incident_of[jti]}"
     assert audit_ledger(world.ledger, lambda *_: None).findings == ()
-    with begin_read(world.ledger.database) as connection:
-        notes = dict(entries.stream_checkpoints(connection))
-    assert world.told.checkpoints <= set(notes.values())
+    assert world.told.checkpoints <= set(read_notes(world.ledger).values())
     for answer in world.told.answered:
         again = world.asker.fetch(f"/v1/risk-assessments/{answer['id']}")
         # Reports were taken back, and nobody is shown what rested on them.

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from ledger.auditing import audit_ledger
 from ledger.incident.incident import IncidentReport
 from ledger.log.leaf import Leaf, parse_leaf
-from ledger.store import entries
+from ledger.store import entries, witnesses
 from ledger.store.engine import begin_read
 from ledger.store.tables import METADATA
 
@@ -48,6 +48,12 @@ def nothing_kept(ledger: Ledger) -> Iterator[None]:
 def read_log(ledger: Ledger) -> list[Leaf]:
     with begin_read(ledger.database) as connection:
         return [parse_leaf(entry) for _, entry, _ in entries.stream_entries(connection)]
+
+
+def read_notes(ledger: Ledger) -> dict[int, str]:
+    """Give every signed checkpoint with its cosignatures, by size."""
+    with begin_read(ledger.database) as connection:
+        return {one.size: one.shown for one in witnesses.stream_signed(connection)}
 
 
 def see(shop: Simulator, sent: Sent, at: datetime) -> tuple[str, int | None]:

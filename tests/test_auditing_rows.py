@@ -26,7 +26,7 @@ from damage import (
 )
 from kept import audit
 from reports import NOW
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from ledger.identity.key import Algorithm, generate_signing_jwk, parse_jwk, public_jwk
 from ledger.ledger import mint_id, open_ledger
@@ -326,6 +326,9 @@ def _cut_off(connection: Connection, size: int) -> None:
     connection.execute(delete(tables.log_checkpoint).where(later))
     connection.execute(
         update(tables.log_state).values(
-            size=size, root=frontier_root(size, frontier), frontier=frontier
+            size=size,
+            root=frontier_root(size, frontier),
+            frontier=frontier,
+            signed_size=select(func.max(tables.log_checkpoint.c.size)).scalar_subquery(),
         )
     )

@@ -11,7 +11,7 @@ import pytest
 from conftest import clone_database, founded
 from damage import allow_everything, damaged, named
 from growing import grow_log
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from kept import audit, nothing_kept
 from reports import NOW, claim
@@ -173,6 +173,39 @@ def test_every_flipped_bit_of_every_tile_is_found_at_an_entry_under_it(shelf: Sh
             assert named_index % 256 == bit // 256
 
     flip()
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_every_tile_that_is_cut_moved_exchanged_or_dropped_is_found_under_it(shelf: Shelf) -> None:
+    places = st.integers(0, 10)
+
+    @settings(deadline=None, max_examples=60)
+    @given(
+        st.sampled_from(["cut", "exchange", "move", "drop", "copy", "end"]),
+        places,
+        places,
+        st.data(),
+    )
+    def harm(act: str, one: int, other: int, data: st.DataObject) -> None:
+        row, far = TILE.c.index == one, data.draw(st.integers(11, 2**40))
+        cut = shelf.tiles[one][: data.draw(st.integers(0, FULL_BYTES - 1))]
+        copy = {"level": 0, "index": far, "hashes": shelf.tiles[one]}
+        assume(act != "exchange" or one != other)
+        found = shelf.examine(
+            {
+                "cut": update(TILE).where(row).values(hashes=cut),
+                "exchange": update(TILE).where(row).values(hashes=shelf.tiles[other]),
+                "move": update(TILE).where(row).values(index=far),
+                "drop": delete(TILE).where(row),
+                "copy": insert(TILE).values(copy),
+                "end": delete(TILE).where(TILE.c.index >= one),
+            }[act]
+        )
+        moved = {far} if act in {"copy", "move"} else set()
+        dropped = {"copy": set(), "end": set(range(one, 11))}.get(act, {one})
+        assert {index // 256 for _, index in found if index is not None} == moved | dropped
+
+    harm()
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)

@@ -22,6 +22,7 @@ from ledger.store.engine import open_database
 from ledger.store.postings import find_identifiers
 from ledger.store.tables import METADATA
 from ledger.store.tiles import stream_tiles
+from ledger.store.witnesses import select_newest_signed, stream_signed
 from ledger.tiling import read_edge
 
 if TYPE_CHECKING:
@@ -179,6 +180,22 @@ def test_lookup_keys_stay_out_of_the_planner_s_samples(database_url: str) -> Non
             )
         )
         assert list(sampled.scalars()) == [0, 0]
+
+
+def test_checkpoints_that_were_there_before_are_chained(empty_database_url: str) -> None:
+    migrate(empty_database_url, "0007_create_evidence")
+    with connect(empty_database_url) as connection, connection.begin():
+        for size in (9, 1, 4):
+            connection.execute(
+                text("INSERT INTO log_checkpoint (size, note) VALUES (:size, 'note')"),
+                {"size": size},
+            )
+        state = "INSERT INTO log_state (id, size, root, frontier, policy_version) "
+        connection.execute(text(f"{state} VALUES (1, 12, '', '', 1)"))
+    migrate(empty_database_url)
+    with connect(empty_database_url) as connection, connection.begin():
+        chained = [(one.size, one.previous_size) for one in stream_signed(connection)]
+        assert (chained, select_newest_signed(connection)) == ([(1, 0), (4, 1), (9, 4)], [9])
 
 
 def describe_constraints(connection: Connection, table: str) -> dict[str, object]:

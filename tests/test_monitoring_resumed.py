@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
-from logs import SIGNER, PublicLog, make_entry
+from logs import ORIGIN, SIGNER, PublicLog, make_entry
 from reports import NOW
+from sandbox import run
 from test_monitoring import DAY, NEW, TAG_KEY, WATCH, codes, log_of, member
 
 from ledger.errors import InvalidInput
@@ -21,6 +23,9 @@ from ledger_client.monitoring import (
     parse_state,
     render_state,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # --- The tag key came later ---------------------------------------------------------------------
 
@@ -178,3 +183,46 @@ def test_damaged_progress_is_refused() -> None:
         assert old in text
         with pytest.raises(InvalidInput):
             parse_state(text.replace(old, new), SIGNER.vkey)
+
+
+# --- Files and options that are none -------------------------------------------------------------
+
+LATIN = "Stände".encode("latin-1")
+STATE = '{"origin": "%s", "size": %s, "frontier": "", "note": "", "own": {}}'
+
+
+@pytest.mark.parametrize(
+    ("state", "key", "journal", "told"),
+    [
+        (LATIN, b"A" * 43, b"", "state isn't UTF-8"),
+        (b"{}", LATIN, b"", "key isn't UTF-8"),
+        (b"{}", b"A" * 43, LATIN, "journal isn't UTF-8"),
+        (b"{}", b"A" * 43, b"", "isn't one of a monitor's"),
+        (b"[" * 100_000, b"A" * 43, b"", "isn't one of a monitor's"),
+        (b"{}", b"A" * 43, b"[" * 100_000, "Line 1 of the journal"),
+        *(
+            ((STATE % (ORIGIN, size)).encode(), b"A" * 43, b"", "isn't one of a monitor's")
+            for size in ("-1", "1e999", "NaN", "1" * 5000, '"many"', "null")
+        ),
+    ],
+    ids=range(12),
+)
+def test_files_that_are_none_of_a_monitor_s_are_refused_by_name(
+    tmp_path: Path, state: bytes, key: bytes, journal: bytes, told: str
+) -> None:
+    files = {"state": state, "key": key, "journal": journal}
+    for name, raw in files.items():
+        (tmp_path / name).write_bytes(raw)
+    words = ("--state", str(tmp_path / "state"), "--vkey", SIGNER.vkey)
+    own = ("--tag-key-file", str(tmp_path / "key"), "--sent", str(tmp_path / "journal"))
+    refused = run(tmp_path, "log", "monitor", "http://127.0.0.1:1", *words, *own)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert told in refused.stderr
+    assert (tmp_path / "state").read_bytes() == state
+
+
+@pytest.mark.parametrize("hours", ["0", "-1", "nan", "inf", "1e3", "87841", "9" * 400])
+def test_age_that_is_none_is_refused(tmp_path: Path, hours: str) -> None:
+    words = ("--state", str(tmp_path / "state"), "--vkey", SIGNER.vkey, "--age-hours", hours)
+    refused = run(tmp_path, "log", "monitor", "http://127.0.0.1:1", *words)
+    assert (refused.exit_code, "--age-hours" in refused.stderr) == (2, True)

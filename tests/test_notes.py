@@ -132,16 +132,12 @@ def test_signature_by_a_key_under_another_name_is_refused() -> None:
 
 
 def test_every_changed_character_of_a_note_refuses_it() -> None:
-    opened = open_note(PETER_NOTE, [PETER])
+    assert open_note(PETER_NOTE, [PETER]).body == PETER_TEXT
     for place, character in enumerate(PETER_NOTE):
         for bit in range(8):
             changed = (
                 f"{PETER_NOTE[:place]}{chr(ord(character) ^ 1 << bit)}{PETER_NOTE[place + 1 :]}"
             )
-            if place == len(PETER_NOTE) - 3 and changed[place] in "NOP":
-                # The last character's two low bits carry nothing: the same 68 bytes.
-                assert open_note(changed, [PETER]) == opened
-                continue
             with pytest.raises(InvalidNote):
                 open_note(changed, [PETER])
 

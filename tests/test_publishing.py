@@ -125,6 +125,19 @@ def test_without_a_policy_signing_is_publishing(ledger: Ledger, now: datetime) -
     assert open_checkpoint(latest_checkpoint(ledger), (parse_vkey(ledger.vkey),))
 
 
+def test_checkpoint_that_was_signed_for_witnesses_is_published_without_them_once_none_is_named(
+    witnessed: Ledger, jurors: list[Juror], publish: Callable[..., Any], now: datetime
+) -> None:
+    for juror in jurors:
+        juror.behave = answer_500
+    report(witnessed, "shop-a", now)
+    with pytest.raises(QuorumMissing):
+        publish()
+    alone = replace(witnessed, witnesses=None)
+    sequence(alone, now)
+    assert published_size(alone) == log_size(alone)
+
+
 def test_second_publication_proves_its_history_to_each_witness_in_one_request(
     witnessed: Ledger, jurors: list[Juror], publish: Callable[..., Any], now: datetime
 ) -> None:

@@ -37,6 +37,7 @@ from ledger.log.witness import (
     render_request,
     witness_from_seed,
 )
+from ledger.publishing import Heard, require_answers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -309,3 +310,31 @@ def test_log_package_works_with_the_standard_library_and_cryptography_alone() ->
         [sys.executable, "-c", planted], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert "isn't the log's" in refused.stderr
+
+
+# --- Who must have answered -----------------------------------------------------------------------
+
+
+def test_group_has_answered_once_each_of_its_witnesses_has() -> None:
+    """Five witnesses of four groups, three of which must cosign: two must tell how far they are."""
+    seeds = [(f"w{number}.example", bytes([number]) * 32) for number in range(5)]
+    keys = [parse_witness_key(witness_from_seed(*seed).vkey) for seed in seeds]
+    groups = [
+        Witness(key, "http://w.example", group) for key, group in zip(keys, "aabcd", strict=True)
+    ]
+    policy = WitnessPolicy(3, tuple(groups))
+
+    def answer(*numbers: int) -> list[Heard]:
+        return [Heard(groups[number], None, 0) for number in numbers]
+
+    silent = [Heard(one, None, None, "it gave no answer.") for one in groups]
+    for heard in ([], silent, answer(2), answer(0, 2), [*answer(0, 2), silent[1]]):
+        with pytest.raises(QuorumMissing, match="until 2 of 4 groups"):
+            require_answers(policy, heard)
+    for heard in (answer(0, 1, 2), answer(3, 4), [*answer(2, 3), *silent[:2]]):
+        require_answers(policy, heard)
+    gone = [groups[1].name]
+    require_answers(policy, answer(0, 2), without=gone)
+    for heard in (answer(0), answer(1, 2)):
+        with pytest.raises(QuorumMissing):
+            require_answers(policy, heard, without=gone)

@@ -58,12 +58,14 @@ class NoteSigner:
 class OpenedNote:
     """A note's text, and the verifiers whose signatures it carries.
 
-    *Units*: `cosigned_at` has the Unix seconds that each witness signed, by its name.
+    *Shape*: `passed_over` are name and key id of each line of an unknown key. *Units*:
+    `cosigned_at` has the Unix seconds that each witness signed, by its name.
     """
 
     body: str
     signers: tuple[NoteVerifier, ...]
     cosigned_at: Mapping[str, int]
+    passed_over: tuple[tuple[str, bytes], ...] = ()
 
 
 def _key_id(name: str, typed_key: bytes) -> bytes:
@@ -155,9 +157,12 @@ def open_note(text: str, verifiers: Iterable[NoteVerifier]) -> OpenedNote:
     known = {(one.name, one.key_id): one for one in verifiers}
     signers: dict[tuple[str, bytes], NoteVerifier] = {}
     cosigned_at: dict[str, int] = {}
+    passed_over: list[tuple[str, bytes]] = []
     for line in lines:
         name, key_id, signature = _parse_line(line)
         verifier = known.get((name, key_id))
+        if verifier is None:
+            passed_over.append((name, key_id))
         if verifier is None or (name, key_id) in signers:
             continue
         try:
@@ -171,7 +176,7 @@ def open_note(text: str, verifiers: Iterable[NoteVerifier]) -> OpenedNote:
         signers[name, key_id] = verifier
     if not signers:
         raise InvalidNote("No known key signed the note.")
-    return OpenedNote(body, tuple(signers.values()), cosigned_at)
+    return OpenedNote(body, tuple(signers.values()), cosigned_at, tuple(passed_over))
 
 
 def _parse_line(line: str) -> tuple[str, bytes, bytes]:
@@ -183,6 +188,8 @@ def _parse_line(line: str) -> tuple[str, bytes, bytes]:
         raw = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError) as error:
         raise InvalidNote("A signature isn't base64.") from error
+    if base64.b64encode(raw).decode() != encoded:  # the last bits of a line count too
+        raise InvalidNote("A signature isn't canonical base64.")
     if len(raw) <= _ID_BYTES:
         raise InvalidNote("A signature is too short.")
     return name, raw[:_ID_BYTES], raw[_ID_BYTES:]

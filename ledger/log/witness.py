@@ -29,6 +29,7 @@ REQUEST_BYTES_MAX = 65_536
 SIZE_TYPE = "text/x.tlog.size"
 _PROOF_MAX = 63
 _SPARE_GROUPS = 2
+QUORUM_MIN = _SPARE_GROUPS + 1  # so that k + 2 groups are fewer than 2k
 _OLD = "old "
 _URL = re.compile(r"https?://[^\s/?#]+(/[^\s?#]*)?", re.ASCII)
 _MEMBERS = {"vkey": str, "url": str, "group": str}

@@ -118,7 +118,6 @@ _INSERT_COLUMNS = (
     'INSERT INTO log_entry ("index", entry, leaf_hash) '
     "SELECT * FROM unnest(%s::bigint[], %s::bytea[], %s::bytea[])"
 )
-_INSERT_CHECKPOINT = insert(log_checkpoint)
 _STATE = select(
     log_state.c.size, log_state.c.root, log_state.c.frontier, log_state.c.policy_version
 ).where(log_state.c.id == 1)
@@ -362,24 +361,10 @@ def advance_state(connection: Connection, old: LogState, new: LogState) -> None:
         raise LedgerUnavailable("Another sequencer advanced the log.")
 
 
-def insert_checkpoint(connection: Connection, size: int, note: str, published_at: datetime) -> None:
-    """Publish the one checkpoint of a size."""
-    connection.execute(
-        _INSERT_CHECKPOINT, {"size": size, "note": note, "published_at": published_at}
-    )
-
-
 def find_checkpoint(connection: Connection, at_least: int = 0) -> tuple[int, str] | None:
     """Find the newest published checkpoint that covers `at_least` entries: size and note."""
     row = connection.execute(_CHECKPOINT, {"at_least": at_least}).one_or_none()
     return None if row is None else (row.size, row.note)
-
-
-def stream_checkpoints(connection: Connection) -> Iterator[tuple[int, str]]:
-    """Stream size and note of every signed checkpoint, with its cosignatures."""
-    statement = select(log_checkpoint.c.size, _NOTE.label("note"))
-    for row in connection.execute(statement.order_by(log_checkpoint.c.size)):
-        yield row.size, row.note
 
 
 def count_pending(connection: Connection) -> int:

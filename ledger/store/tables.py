@@ -175,10 +175,12 @@ log_state = Table(
     Column("policy_version", Integer, nullable=False),
     # Which policy is scored beside the live one, 0 for none; not the log's to say.
     Column("shadow_version", Integer, nullable=False, server_default="0"),
+    # Of the newest checkpoint that was signed, 0 before the first.
+    Column("signed_size", BigInteger, nullable=False, server_default="0"),
 )
 
 # One signed root for each size, for ever. It is shown to members from `published_at` on, with what
-# witnesses added to it.
+# witnesses added to it. Each names the size that was signed before it, 0 for none.
 log_checkpoint = Table(
     "log_checkpoint",
     METADATA,
@@ -186,6 +188,7 @@ log_checkpoint = Table(
     Column("note", Text, nullable=False),
     Column("published_at", Instant),
     Column("cosignatures", Text),
+    Column("previous_size", BigInteger, nullable=False, server_default="0"),
 )
 
 # How many entries each witness said last that it cosigned.
