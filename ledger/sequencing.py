@@ -151,8 +151,8 @@ def sequence_pending(  # noqa: C901, PLR0912, PLR0915 - flat: no frame stands be
     for index, assigned in enumerate(pending, state.size):
         stored = replace(assigned, gone=erased.get(index)) if erased else assigned
         if stored.platform not in tag_keys:
-            uri, sealed = platforms.select_tag_key(connection, stored.platform)
-            tag_keys[stored.platform] = open_tag_key(ledger, uri, sealed)
+            found = platforms.select_tag_key(connection, stored.platform)
+            tag_keys[stored.platform] = open_tag_key(ledger, *found)
         # The first entry publishes the first policy; none is in force before it.
         policy = learn_policies(ledger, connection, version or min(ledger.policies))
         known = incidents.find_incident(connection, stored.incident)
@@ -161,17 +161,16 @@ def sequence_pending(  # noqa: C901, PLR0912, PLR0915 - flat: no frame stands be
         marked = incidents.select_reported(connection, stored.platform, effect.waives)
         for one in (effect, *(waive(ledger, policy, waived, index) for waived in marked)):
             ids = postings.ensure_identifiers(connection, one.kinds)
-            keys = list(one.named)
             if one.ends:
                 overrides.delete_override(connection, one.ref)
-            if one.before is not None and one.before.account is not None:
-                told = entries.find_entry_event(connection, one.before.content_index)
-                keys += _name_keys(ledger, told)
-                incidents.replace_incident(connection, replace(one.before, account=None))
-                others = incidents.select_account_incidents(connection, one.before.account)
-                lost = postings.remove_incident(connection, one.before, others)
+            keys = list(one.named)
+            before, after = one.before, one.after
+            if before is not None and before.account is not None:
+                keys += _keys_in(ledger, entries.find_entry_event(connection, before.content_index))
+                incidents.replace_incident(connection, replace(before, account=None))
+                others = incidents.select_account_incidents(connection, before.account)
+                lost = postings.remove_incident(connection, before, others)
                 postings.recount_tokens(connection, lost)
-            after = one.after
             if after is not None and one.account is not None:
                 after = replace(after, account=ids[one.account])
                 bound = {ids[claim.key]: claim for claim in one.claims}
@@ -187,8 +186,7 @@ def sequence_pending(  # noqa: C901, PLR0912, PLR0915 - flat: no frame stands be
             if one.override is not None:
                 overrides.insert_override(connection, one.override, ids)
                 for cut in overrides.select_cut_edges(connection, one.override, ids):
-                    lost = postings.cut_edge(connection, *cut)
-                    postings.recount_tokens(connection, lost)
+                    postings.recount_tokens(connection, postings.cut_edge(connection, *cut))
             postings.forget_identifiers(connection, keys)
         if effect.pieces is not None:
             if evidence.delete_pieces(connection, stored.incident, unless=effect.pieces):
@@ -205,7 +203,7 @@ def sequence_pending(  # noqa: C901, PLR0912, PLR0915 - flat: no frame stands be
     return len(written)
 
 
-def _name_keys(ledger: Ledger, content: StoredEvent | None) -> list[bytes]:
+def _keys_in(ledger: Ledger, content: StoredEvent | None) -> list[bytes]:
     """Give the lookup keys of the account and the tokens that a report names."""
     account, claims = find_keys(ledger, read_report(ledger, content))
     return [account, *(claim.key for claim in claims)]

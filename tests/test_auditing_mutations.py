@@ -52,7 +52,7 @@ STORED: dict[Table, tuple[str, ...]] = {
     tables.log_checkpoint: ("size", "note", "cosignatures", "previous_size"),
     tables.event: (
         *("platform", "jti", "txn", "incident", "op", "kid"),
-        *("response_until", "active_from", "conduct_day", "entry_index"),
+        *("response_until", "active_from", "retention_day", "entry_index"),
     ),
     tables.event_content: ("token", "entry_key", "salt"),
     tables.witness_size: ("size",),
@@ -303,7 +303,7 @@ def test_ledger_that_was_cosigned_is_clean(history: History) -> None:
     target = read_target(history, tables.log_checkpoint)
     assert [row["cosignatures"].count("\n") for row in target.rows[-2:]] == [3, 3]
     assert len(read_target(history, tables.witness_size).rows) == 3
-    assert set(read_target(history, tables.event).erased.values()) == {9, 11, 25, 26}
+    assert set(read_target(history, tables.event).erased.values()) == {9, 11, 23, 24, 25, 26}
 
 
 def _name(one: Any) -> str:
