@@ -24,11 +24,13 @@ def run() -> None:
         message = "alembic needs a connection or sqlalchemy.url; use `bcl db upgrade`"
         raise RuntimeError(message)
     engine = open_database(url).engine
-    with engine.connect() as opened, opened.begin():
-        context.configure(connection=opened, target_metadata=METADATA)
-        with context.begin_transaction():
-            context.run_migrations()
-    engine.dispose()
+    try:
+        with engine.connect() as opened, opened.begin():
+            context.configure(connection=opened, target_metadata=METADATA)
+            with context.begin_transaction():
+                context.run_migrations()
+    finally:
+        engine.dispose()
 
 
 run()

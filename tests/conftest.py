@@ -55,10 +55,12 @@ def migrate(url: str, revision: str = "head") -> None:
     database = open_database(url)
     config = migration_config()
     verb = command.downgrade if revision == "base" else command.upgrade
-    with database.engine.connect() as connection, connection.begin():
-        config.attributes["connection"] = connection
-        verb(config, revision)
-    database.engine.dispose()
+    try:
+        with database.engine.connect() as connection, connection.begin():
+            config.attributes["connection"] = connection
+            verb(config, revision)
+    finally:
+        database.engine.dispose()
 
 
 @pytest.fixture(scope="session")
