@@ -34,7 +34,7 @@ def activate_due(ledger: Ledger, now: datetime) -> int:
         # The log's lock makes this worker the only one that decides what is due.
         entries.read_state(connection, lock=True)
         due = incidents.select_due(connection, now, _BATCH_MAX)
-        names = {one.id: one.uri for one in platforms.select_platforms(connection)}
+        names = platforms.select_names(connection)
         activated = 0
         for incident_id in due:
             history = entries.select_incident_events(connection, incident_id)

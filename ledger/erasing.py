@@ -154,7 +154,7 @@ def list_erased(ledger: Ledger, now: datetime, *, unacknowledged: bool) -> list[
 
 
 def _describe(connection: Connection, now: datetime) -> list[ErasedIncident]:
-    names = {one.id: one.uri for one in platforms.select_platforms(connection)}
+    names = platforms.select_names(connection)
     return [
         ErasedIncident(
             incident_id=one.incident,

@@ -21,6 +21,7 @@ from ledger.store import entries, erasures, incidents, overrides, platforms
 from ledger.store.engine import begin_read, begin_write
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from ledger.ledger import Ledger
@@ -44,17 +45,19 @@ def expire_due(ledger: Ledger, now: datetime) -> int:
     with begin_write(ledger.database) as connection:
         # The log's lock makes this worker the only one that decides what is due.
         entries.read_state(connection, lock=True)
-        expired = _expire_incidents(ledger, connection, last_day, now)
+        names = platforms.select_names(connection)
+        expired = _expire_incidents(ledger, connection, names, last_day, now)
         while sequence_pending(ledger, connection):
             pass
         if not erasures.select_expired(connection, last_day, 1):
-            expired += _expire_statements(ledger, connection, now)
+            expired += _expire_statements(ledger, connection, names, now)
     publish_checkpoint(ledger, now)
     return expired
 
 
-def _expire_incidents(ledger: Ledger, connection: Connection, last_day: int, now: datetime) -> int:
-    names = _name_platforms(connection)
+def _expire_incidents(
+    ledger: Ledger, connection: Connection, names: Mapping[int, str], last_day: int, now: datetime
+) -> int:
     expired = 0
     for incident_id in erasures.select_expired(connection, last_day, _BATCH_MAX):
         history = entries.select_incident_events(connection, incident_id)
@@ -71,8 +74,9 @@ def _expire_incidents(ledger: Ledger, connection: Connection, last_day: int, now
     return expired
 
 
-def _expire_statements(ledger: Ledger, connection: Connection, now: datetime) -> int:
-    names = _name_platforms(connection)
+def _expire_statements(
+    ledger: Ledger, connection: Connection, names: Mapping[int, str], now: datetime
+) -> int:
     expired = 0
     for op, limit in _LIMITS.items():
         for record, member, jti in _find_ended(ledger, connection, op, now, limit):
@@ -85,10 +89,6 @@ def _expire_statements(ledger: Ledger, connection: Connection, now: datetime) ->
     while sequence_pending(ledger, connection):
         pass
     return expired
-
-
-def _name_platforms(connection: Connection) -> dict[int, str]:
-    return {one.id: one.uri for one in platforms.select_platforms(connection)}
 
 
 def _find_ended(

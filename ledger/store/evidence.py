@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, insert, literal, or_, select, update
@@ -226,6 +226,8 @@ def _select_matches(
 
 # --- Who was told, and who is told again -------------------------------------------------------
 
+_RECALLS = select(*(recall.c[one.name] for one in fields(Recall)))
+
 
 def record_matches(
     connection: Connection, answer: str, member: int, found: Iterable[list[Match]], at: datetime
@@ -241,14 +243,9 @@ def record_matches(
 
 def select_recalls(connection: Connection, member: int, after: str, limit: int) -> list[Recall]:
     """Give a member's recalls behind an id, oldest first."""
-    one = recall.c
-    statement = (
-        select(one.id, one.answer, one.kind, one.recalled_at, one.acknowledged_at)
-        .where(one.platform == member, one.id > after)
-        .order_by(one.id)
-        .limit(limit)
-    )
-    return [Recall(*row) for row in connection.execute(statement)]
+    behind = (recall.c.platform == member, recall.c.id > after)
+    rows = connection.execute(_RECALLS.where(*behind).order_by(recall.c.id).limit(limit))
+    return [Recall(*row) for row in rows]
 
 
 def acknowledge_recall(
@@ -262,6 +259,5 @@ def acknowledge_recall(
         .where(*mine, one.acknowledged_at.is_(None))
         .values(acknowledged_at=literal(at, one.acknowledged_at.type))
     )
-    columns = (one.id, one.answer, one.kind, one.recalled_at, one.acknowledged_at)
-    row = connection.execute(select(*columns).where(*mine)).one_or_none()
+    row = connection.execute(_RECALLS.where(*mine)).one_or_none()
     return None if row is None else Recall(*row)

@@ -26,6 +26,7 @@ LEDGER_PLATFORM = 0  # the ledger itself, which signs the clock's and the operat
 _BY_KID = select(platform_key).where(platform_key.c.kid == bindparam("name"))
 _BY_ID = select(platform).where(platform.c.id == bindparam("member"))
 _BY_URI = select(platform).where(platform.c.uri == bindparam("name"))
+_NAMES = select(platform.c.id, platform.c.uri)
 _TAG_KEY = select(platform.c.uri, platform.c.tag_key, platform.c.tag_key_wrap).where(
     platform.c.id == bindparam("member")
 )
@@ -152,6 +153,11 @@ def read_member(connection: Connection, platform_id: int) -> Platform:
 def select_platforms(connection: Connection) -> list[Platform]:
     """Give all platforms by id, the ledger itself first."""
     return [_platform(row) for row in connection.execute(select(platform).order_by(platform.c.id))]
+
+
+def select_names(connection: Connection) -> dict[int, str]:
+    """Give every platform's name in tokens, by id."""
+    return {row.id: row.uri for row in connection.execute(_NAMES)}
 
 
 def select_keys(connection: Connection, platform_id: int) -> list[PlatformKey]:
