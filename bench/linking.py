@@ -28,7 +28,8 @@ from ledger.graph.neighbourhood import (
 )
 from ledger.graph.posting import UNIT, Multiplicity, Posting, forward_mass
 from ledger.identity.identifier import Kind
-from ledger.risk.score import saturate, weigh_links
+from ledger.risk.fading import fade, saturate
+from ledger.risk.score import weigh_links
 
 if TYPE_CHECKING:
     from ledger.risk.policy import RiskPolicy
@@ -150,7 +151,7 @@ def associate_exactly(
             for account, some in sorted(shared.items())
         ]
         around = Neighbourhood(None, (), tuple(bearers), ())
-    return weigh_links(around, policy, day)[1]
+    return weigh_links(fade(around, policy), day)[1]
 
 
 def measure_auc(scores: Ints, bad: Bits) -> float:

@@ -14,6 +14,7 @@ from simulator import phone_and_device
 from ledger.graph.neighbourhood import Evidence, build_neighbourhood
 from ledger.graph.posting import day_number
 from ledger.identity.identifier import Kind
+from ledger.risk.fading import fade
 from ledger.risk.outlook import foresee
 from ledger.sequencing import sequence
 
@@ -41,7 +42,9 @@ def foretell(sketch: Sketch) -> Outlook:
         Evidence(0, 1, sketch.rows, tuple(sketch.seen.values())),
         POLICY.kinds,
     )
-    return foresee(neighbourhood, sketch.score(), POLICY, day_number(sketch.today), YEARS)
+    return foresee(
+        fade(neighbourhood, POLICY), sketch.score(), POLICY, day_number(sketch.today), YEARS
+    )
 
 
 def wait(sketch: Sketch, still: Callable[[RiskScore], bool]) -> str:

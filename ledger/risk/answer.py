@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from ledger.graph.posting import month_text
 from ledger.risk.advice import advise
+from ledger.risk.fading import fade
 from ledger.risk.outlook import foresee
 from ledger.risk.reason import TEXTS, explain_score
-from ledger.risk.score import score_on_day, share_points
+from ledger.risk.score import score_fading, share_points
 
 if TYPE_CHECKING:
     from ledger.graph.neighbourhood import Neighbourhood
@@ -47,8 +48,9 @@ def answer_question(
 
     *Units*: `day` since 1970-01-01.
     """
-    score = score_on_day(neighbourhood, policy, day)
-    outlook = foresee(neighbourhood, score, policy, day, retention_years)
+    fading = fade(neighbourhood, policy)
+    score = score_fading(neighbourhood, fading, policy, day)
+    outlook = foresee(fading, score, policy, day, retention_years)
     return score, render_answer(score, advise(score, purpose, policy), outlook, policy)
 
 

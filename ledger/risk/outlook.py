@@ -14,25 +14,18 @@ from itertools import count
 from math import log2
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from ledger.graph.link import ADDR
-from ledger.graph.posting import UNIT, UNIX_ORDINAL, day_number, decayed_mass
-from ledger.risk.score import (
-    GROUP_CAP,
-    combine_links,
-    has_finding,
-    least_evidence,
-    may_be_high,
-    saturate,
-    weigh_kinds,
-)
+from ledger.graph.posting import UNIX_ORDINAL, day_number, decayed_mass
+from ledger.risk.fading import GROUP_CAP, bear
+from ledger.risk.score import least_evidence, may_be_high, weigh_links
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ledger.graph.neighbourhood import Bearer, Neighbourhood
+    from ledger.risk.fading import Fading, Rows
     from ledger.risk.policy import RiskPolicy
     from ledger.risk.score import RiskScore
 
+ValueAt: TypeAlias = "Callable[[Fading, int], int]"
 _MONTHS = 12
 _MONTH_DAYS = 30
 _OVERTURNED_MAX = 10
@@ -54,146 +47,61 @@ class Outlook(NamedTuple):
     links_end: str | None
 
 
-# What fades of one posting: its mass, its half-life in days, how many incidents it sums.
-_Rows: TypeAlias = "list[tuple[int, int, int]]"
+_NOTHING = Outlook(None, None, None, None, None)
 
 
-class _Fading(NamedTuple):
-    """A neighbourhood with all that time doesn't change worked out once.
-
-    *Shape*: `groups` have a reliability and rows each, `links` the strength of the link too.
-    *Units*: `half_life` in days, the longest.
-    """
-
-    policy: RiskPolicy
-    half_life: int
-    groups: list[tuple[int, _Rows]]
-    links: list[tuple[int, int, _Rows]]
-    kinds: list[set[int]]
-    has_finding: bool
-
-    def direct_at(self, day: int) -> int:
-        """Give H_D on a day."""
-        h, epoch = 0, self.policy.epoch_day
-        for rel, rows in self.groups:
-            h += _bear(rel, rows, day, epoch)
-        return h
-
-    def linked_at(self, day: int) -> int:
-        """Give H_L on a day."""
-        if not self.links:
-            return 0
-        x, kinds, epoch = 0, set(), self.policy.epoch_day
-        for place, (strength, rel, rows) in enumerate(self.links):
-            weight = strength * _bear(rel, rows, day, epoch) // GROUP_CAP
-            if weight:
-                x += weight
-                kinds |= self.kinds[place]
-        return combine_links(x, kinds) if x else 0
-
-    def evidence_at(self, day: int) -> int:
-        """Give H on a day."""
-        return self.direct_at(day) + self.linked_at(day)
-
-    def high_at(self, day: int) -> int:
-        """Give H on a day, 0 where the direct evidence doesn't allow HIGH any more."""
-        epoch = self.policy.epoch_day
-        groups = sum([_bear(*one, day, epoch) > 0 for one in self.groups])
-        return self.evidence_at(day) if may_be_high(groups, finding=self.has_finding) else 0
-
-    def without(self, gone: Counter[int]) -> _Fading:
-        """Take incidents away: how many of which row, by its place in `all_rows`."""
-        place = count()
-        return self._replace(
-            groups=[
-                (rel, [_less(*row, gone[next(place)]) for row in rows]) for rel, rows in self.groups
-            ],
-            links=[
-                (strength, rel, [_less(*row, gone[next(place)]) for row in rows])
-                for strength, rel, rows in self.links
-            ],
-        )
-
-    def all_rows(self) -> list[tuple[bool, tuple[int, int, int]]]:
-        """Give every row, and whether it is direct evidence."""
-        direct = [(True, row) for _, rows in self.groups for row in rows]
-        return direct + [(False, row) for _, _, rows in self.links for row in rows]
+def _direct_at(fading: Fading, day: int) -> int:
+    """Give H_D on a day."""
+    h, epoch = 0, fading.epoch_day
+    for _, _, reliability, rows in fading.groups:
+        h += bear(reliability, rows, day, epoch)
+    return h
 
 
-def _fade(neighbourhood: Neighbourhood, policy: RiskPolicy) -> _Fading:
-    """Work out reliabilities and the strengths of links."""
-    own, same, associated, _, _ = neighbourhood
-    direct = (own, *same) if own else same
-    groups: dict[str, tuple[int, _Rows]] = {}
-    for bearer in direct:
-        rows = _rows(bearer, policy)
-        known = groups.setdefault(bearer.group, (_reliability(bearer, policy), rows))[1]
-        if known is not rows:
-            known.extend(rows)
-    bearers = (*direct, *associated)
-    return _Fading(
-        policy,
-        max([policy.half_lives[row.half_life] for one in bearers for row in one.rows]),
-        list(groups.values()),
-        [
-            (weigh_kinds(bearer, policy)[0], _reliability(bearer, policy), _rows(bearer, policy))
-            for bearer in associated
-        ],
-        [{kind for kind, _ in bearer.shared if kind != ADDR} for bearer in associated],
-        has_finding(direct),
-    )
+def _linked_at(fading: Fading, day: int) -> int:
+    """Give H_L on a day."""
+    return weigh_links(fading, day)[1] if fading.links else 0
 
 
-def _bear(reliability: int, rows: _Rows, day: int, epoch: int) -> int:
-    mass = 0
-    for stored, half_life, _ in rows:
-        mass += decayed_mass(stored, day, half_life, epoch)
-    return reliability * saturate(GROUP_CAP, mass) // UNIT
+def _evidence_at(fading: Fading, day: int) -> int:
+    """Give H on a day."""
+    return _direct_at(fading, day) + _linked_at(fading, day)
 
 
-def _reliability(bearer: Bearer, policy: RiskPolicy) -> int:
-    return policy.reliability(bearer.rows[0].upheld, bearer.rows[0].overturned)
-
-
-def _rows(bearer: Bearer, policy: RiskPolicy) -> _Rows:
-    return [
-        (row.mass, policy.half_lives[row.half_life], row.incidents)
-        for row in bearer.rows
-        if row.mass
-    ]
-
-
-def _less(mass: int, half_life: int, incidents: int, number: int) -> tuple[int, int, int]:
-    return mass - mass * number // incidents, half_life, incidents
+def _high_at(fading: Fading, day: int) -> int:
+    """Give H on a day, 0 where the direct evidence doesn't allow HIGH any more."""
+    epoch = fading.epoch_day
+    groups = sum([bear(rel, rows, day, epoch) > 0 for _, _, rel, rows in fading.groups])
+    allowed = may_be_high(groups, finding=fading.has_finding)
+    return _evidence_at(fading, day) if allowed else 0
 
 
 def foresee(
-    neighbourhood: Neighbourhood,
-    score: RiskScore,
-    policy: RiskPolicy,
-    day: int,
-    retention_years: int,
+    fading: Fading, score: RiskScore, policy: RiskPolicy, day: int, retention_years: int
 ) -> Outlook:
     """Foresee how a score fades. *Units*: `day` since 1970-01-01."""
     if score.score == 0:
-        return Outlook(None, None, None, None, None)
-    fading = _fade(neighbourhood, policy)
+        return _NOTHING
     begin = _month_of(day)
     end = begin + _MONTHS * retention_years
+    bearing = [*[one.rows for one in fading.groups], *[one.rows for one in fading.links]]
+    half_life = max([half_life for rows in bearing for _, half_life, _ in rows])
+    direct = sum([part.weight for part in score.groups])
+    linked = sum([part.weight for part in score.links])
 
-    def find(value_at: Callable[[int], int], least: int) -> str:
-        expected = begin + _expect_months(value_at(day), least, fading.half_life)
-        return _text(_first_month(lambda at: value_at(at) >= least, begin, end, expected))
+    def find(value_at: ValueAt, least: int, now: int) -> str:
+        expected = begin + _expect_months(now, least, half_life)
+        return _text(_first_month(fading, value_at, least, begin, end, expected))
 
     below_high = below_medium = overturned = None
     if score.level == "HIGH":
-        below_high = find(fading.high_at, least_evidence(policy.level_high))
+        below_high = find(_high_at, least_evidence(policy.level_high), direct + linked)
     if score.score >= policy.level_medium:
         medium = least_evidence(policy.level_medium)
-        below_medium = find(fading.evidence_at, medium)
+        below_medium = find(_evidence_at, medium, direct + linked)
         overturned = _count_overturned(fading, medium, day)
-    direct_ends = find(fading.direct_at, _ONE_POINT) if score.groups else None
-    links_end = find(fading.linked_at, _ONE_POINT) if score.links else None
+    direct_ends = find(_direct_at, _ONE_POINT, direct) if score.groups else None
+    links_end = find(_linked_at, _ONE_POINT, linked) if score.links else None
     return Outlook(below_high, below_medium, overturned, direct_ends, links_end)
 
 
@@ -205,8 +113,10 @@ def _expect_months(now: int, least: int, half_life: int) -> int:
     return int(half_life * log2(mass / rest) / _MONTH_DAYS)
 
 
-def _first_month(holds: Callable[[int], bool], begin: int, end: int, expected: int) -> int:
-    """Give the first month on whose last day something that fades holds no more.
+def _first_month(
+    fading: Fading, value_at: ValueAt, least: int, begin: int, end: int, expected: int
+) -> int:
+    """Give the first month on whose last day evidence is below a least.
 
     Where the month is as expected two looks find it, otherwise halving does. *Shape*: at `end`
     everything is gone, whatever has faded by then.
@@ -214,7 +124,7 @@ def _first_month(holds: Callable[[int], bool], begin: int, end: int, expected: i
     low, high = begin, end
     look = max(low, min(expected, high - 1))
     for number in count():
-        if holds(_last_day(look)):
+        if value_at(fading, _last_day(look)) >= least:
             low = near = look + 1
         else:
             high, near = look, look - 1
@@ -224,29 +134,48 @@ def _first_month(holds: Callable[[int], bool], begin: int, end: int, expected: i
     return low
 
 
-def _count_overturned(fading: _Fading, medium: int, day: int) -> int | None:
+def _count_overturned(fading: Fading, medium: int, day: int) -> int | None:
     """Count how many incidents, the weightiest first, keep a score from being LOW.
 
     Direct ones weigh more than linked ones; those of one account and half-life are counted as
     equals. None means more than ten.
     """
-    epoch = fading.policy.epoch_day
+    direct = [(True, row) for one in fading.groups for row in one.rows]
+    every = direct + [(False, row) for one in fading.links for row in one.rows]
+    if len(every) == 1 and every[0][1][2] == 1:
+        return 1
     each = [
-        (is_direct, decayed_mass(mass, day, half_life, epoch) // incidents, place)
-        for place, (is_direct, (mass, half_life, incidents)) in enumerate(fading.all_rows())
+        (is_direct, decayed_mass(mass, day, half_life, fading.epoch_day) // incidents, place)
+        for place, (is_direct, (mass, half_life, incidents)) in enumerate(every)
         for _ in range(min(incidents, _OVERTURNED_MAX))
     ]
-    if len(each) == 1:
-        return 1
     each.sort(reverse=True)
     del each[_OVERTURNED_MAX:]
     for number in range(1, len(each) + 1):
         gone = Counter(place for _, _, place in each[:number])
-        if fading.without(gone).evidence_at(day) < medium:
+        if _evidence_at(_without(fading, gone), day) < medium:
             return number
     return None
 
 
+def _without(fading: Fading, gone: Counter[int]) -> Fading:
+    """Take incidents away: how many of which row, by its place among all."""
+    place = count()
+
+    def left(rows: Rows) -> Rows:
+        return [_less(*row, gone[next(place)]) for row in rows]
+
+    return fading._replace(
+        groups=[one._replace(rows=left(one.rows)) for one in fading.groups],
+        links=[one._replace(rows=left(one.rows)) for one in fading.links],
+    )
+
+
+def _less(mass: int, half_life: int, incidents: int, number: int) -> tuple[int, int, int]:
+    return mass - mass * number // incidents, half_life, incidents
+
+
+@lru_cache(maxsize=64)
 def _month_of(day: int) -> int:
     """Give a day's month, counted from the year 0."""
     at = date.fromordinal(day + UNIX_ORDINAL)

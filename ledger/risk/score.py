@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from ledger.graph.link import ADDR
-from ledger.graph.posting import UNIT, decayed_mass
+from ledger.graph.posting import UNIT
 from ledger.identity.identifier import Kind
+from ledger.risk.fading import GROUP_CAP, bear, fade, fade_groups, has_finding, saturate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ledger.graph.neighbourhood import Bearer, IgnoredLink, Neighbourhood
+    from ledger.risk.fading import Fading, FadingGroup, FadingLink
     from ledger.risk.policy import RiskPolicy
-
-GROUP_CAP = 2 * UNIT  # what a group's direct evidence stays below
 
 
 class GroupPart(NamedTuple):
@@ -41,12 +40,10 @@ class LinkPart(NamedTuple):
 
 
 class WeighedLink(NamedTuple):
-    """One associated account, X_a, and the strongest kind that is shared with its n."""
+    """One associated account that weighs: X_a."""
 
-    bearer: Bearer
+    link: FadingLink
     weight: int
-    kind: int
-    accounts: int
 
 
 class RiskScore(NamedTuple):
@@ -75,11 +72,6 @@ class RiskScore(NamedTuple):
     protected: bool = False
 
 
-def saturate(cap: int, x: int) -> int:
-    """Give cap·x / (cap + x), floored: grows like x and stays below the cap."""
-    return cap * x // (cap + x)
-
-
 def score_evidence(h: int) -> int:
     """Give the score of evidence h, floored: 1000·h / (U + h)."""
     return 1000 * h // (UNIT + h)
@@ -101,66 +93,93 @@ def may_be_high(groups: int, *, finding: bool) -> bool:
 
 
 def score_on_day(neighbourhood: Neighbourhood, policy: RiskPolicy, day: int) -> RiskScore:
-    """Score a neighbourhood as of a day since 1970-01-01.
+    """Score a neighbourhood as of a day since 1970-01-01."""
+    return score_fading(neighbourhood, fade(neighbourhood, policy), policy, day)
+
+
+def score_fading(
+    neighbourhood: Neighbourhood, fading: Fading, policy: RiskPolicy, day: int
+) -> RiskScore:
+    """Score a neighbourhood, of which is worked out already what time doesn't change.
 
     *Source*: docs/scoring.md, normative down to each floor.
     """
     own, same, associated, ignored, markers = neighbourhood
     direct = (own, *same) if own else same
     certain = [bearer for bearer in direct if bearer is own or bearer.has_nid]
-    groups = _weigh_groups(direct, policy, day)
-    sure = groups if len(certain) == len(direct) else _weigh_groups(certain, policy, day)
-    h_direct = sum([weight for _, _, weight in groups])
-    h_certain = sum([weight for _, _, weight in sure])
-    links, h_linked, kinds = weigh_links(neighbourhood, policy, day)
-    x = sum([one.weight for one in links])
-    h = h_direct + h_linked
-    score = score_evidence(h)
-    parts = [(weight, (platform, 0)) for _, platform, weight in groups]
-    for one in links:
-        bearer = one.bearer
-        parts.append((h_linked * one.weight // x, (bearer.platform, bearer.account)))
+    groups = sure = _weigh_groups(fading.groups, fading.epoch_day, day)
+    is_sure, finding = len(certain) == len(direct), fading.has_finding
+    if not is_sure:
+        sure = _weigh_groups(fade_groups(certain, policy), fading.epoch_day, day)
+    h_direct = sum([weight for _, weight in groups])
+    h_certain = h_direct if is_sure else sum([weight for _, weight in sure])
+    links, h_linked, kinds = weigh_links(fading, day)
+    score = score_evidence(h_direct + h_linked)
+    parts = [(weight, (one.platform, 0)) for one, weight in groups]
+    if links:
+        x = sum([weight for _, weight in links])
+        for one, weight in links:
+            order = (one.bearer.platform, one.bearer.account)
+            parts.append((h_linked * weight // x, order))
     points = share_points(score, parts)
     linked = len(groups)  # where the links begin among the parts
-    seen = _summarise((*direct, *associated))
-    protected = any(first <= day <= last for _, first, last in markers)
+    protected = bool(markers) and any(first <= day <= last for _, first, last in markers)
     return RiskScore(
         score,
         score_evidence(h_direct),
         score_evidence(h_linked),
         score_evidence(h_certain),
-        _level(score, policy, allowed_high=may_be_high(len(groups), finding=has_finding(direct))),
-        may_be_high(len(sure), finding=has_finding(certain)),
+        _level(score, policy, allowed_high=may_be_high(linked, finding=finding)),
+        may_be_high(len(sure), finding=finding if is_sure else has_finding(certain)),
         "protected" if protected else _basis(neighbourhood, h_direct, h_linked),
-        tuple([GroupPart(*one, points[place]) for place, one in enumerate(groups)]),
         tuple(
-            [_share_link(*one) for one in zip(links, parts[linked:], points[linked:], strict=True)]
+            [
+                GroupPart(one.group, one.platform, weight, points[place])
+                for place, (one, weight) in enumerate(groups)
+            ]
+        ),
+        tuple(
+            [
+                LinkPart(
+                    link.bearer.account,
+                    Kind.from_code(link.kind),
+                    link.accounts,
+                    parts[place][0],
+                    points[place],
+                )
+                for place, (link, _) in enumerate(links, linked)
+            ]
         ),
         len(kinds),
-        *seen,
+        *_summarise((*direct, *associated)),
         any(row.disputed for bearer in direct for row in bearer.rows),
         ignored,
         protected,
     )
 
 
-def _share_link(one: WeighedLink, part: tuple[int, tuple[int, int]], points: int) -> LinkPart:
-    kind = Kind.from_code(one.kind)
-    return LinkPart(one.bearer.account, kind, one.accounts, part[0], points)
+def weigh_links(fading: Fading, day: int) -> tuple[list[WeighedLink], int, set[int]]:
+    """Give X_a = λ·H_D(a) // 2U of the associated accounts that weigh, H_L, and their kinds.
 
-
-def weigh_links(
-    neighbourhood: Neighbourhood, policy: RiskPolicy, day: int
-) -> tuple[list[WeighedLink], int, set[int]]:
-    """Give X_a of the associated accounts that weigh, H_L, and the kinds but for addresses."""
-    links = [
-        one
-        for bearer in neighbourhood.associated
-        if (one := _weigh_link(bearer, policy, day)).weight
-    ]
-    kinds = {kind for one in links for kind, _ in one.bearer.shared if kind != ADDR}
-    x = sum([one.weight for one in links])
+    Addresses aren't among the kinds.
+    """
+    links, kinds, x = [], set[int](), 0
+    for link in fading.links:
+        borne = bear(link.reliability, link.rows, day, fading.epoch_day)
+        weight = link.strength * borne // GROUP_CAP
+        if weight:
+            links.append(WeighedLink(link, weight))
+            kinds |= link.kinds
+            x += weight
     return links, combine_links(x, kinds), kinds
+
+
+def _weigh_groups(
+    groups: Sequence[FadingGroup], epoch_day: int, day: int
+) -> list[tuple[FadingGroup, int]]:
+    """Give D_g of every group that weighs."""
+    weighed = [(one, bear(one.reliability, one.rows, day, epoch_day)) for one in groups]
+    return [one for one in weighed if one[1]]
 
 
 def _summarise(bearers: Sequence[Bearer]) -> tuple[int, int, int, int | None, int | None]:
@@ -168,6 +187,9 @@ def _summarise(bearers: Sequence[Bearer]) -> tuple[int, int, int, int | None, in
     rows = [row for bearer in bearers for row in bearer.rows]
     if not rows:
         return 0, 0, 0, None, None
+    if len(rows) == 1:
+        row = rows[0]
+        return row.incidents, 1, row.disputed, row.first_day, row.last_day
     return (
         sum([row.incidents for row in rows]),
         len({row.group for row in rows}),
@@ -175,69 +197,6 @@ def _summarise(bearers: Sequence[Bearer]) -> tuple[int, int, int, int | None, in
         min([row.first_day for row in rows]),
         max([row.last_day for row in rows]),
     )
-
-
-def _mass(bearer: Bearer, policy: RiskPolicy, day: int) -> int:
-    mass = 0
-    for row in bearer.rows:
-        if row.mass:
-            half_life = policy.half_lives[row.half_life]
-            mass += decayed_mass(row.mass, day, half_life, policy.epoch_day)
-    return mass
-
-
-def _weigh_groups(
-    bearers: Sequence[Bearer], policy: RiskPolicy, day: int
-) -> list[tuple[str, int, int]]:
-    """Give D_g = rel·sat_2U(S_g) // U of every group that weighs, by its lowest platform id."""
-    sums: dict[str, int] = {}
-    lowest: dict[str, tuple[int, int, int]] = {}
-    for bearer in bearers:
-        group, row = bearer.group, bearer.rows[0]
-        place = (bearer.platform, row.upheld, row.overturned)
-        sums[group] = sums.get(group, 0) + _mass(bearer, policy, day)
-        lowest[group] = min(place, lowest.get(group, place))
-    weighed = []
-    for group, (platform, upheld, overturned) in lowest.items():
-        weight = policy.reliability(upheld, overturned) * saturate(GROUP_CAP, sums[group]) // UNIT
-        if weight:
-            weighed.append((group, platform, weight))
-    weighed.sort(key=_platform_of)
-    return weighed
-
-
-def _platform_of(weighed: tuple[str, int, int]) -> int:
-    return weighed[1]
-
-
-def weigh_kinds(bearer: Bearer, policy: RiskPolicy) -> tuple[int, int, int]:
-    """Give λ over the kinds that an account shares, and the one with the largest s·δ with its n.
-
-    The first kind of the table is the strongest on a tie.
-    """
-    rest, k = UNIT, policy.multiplicity_k
-    best, strongest, accounts = -1, 0, 0
-    for kind, n in bearer.shared:
-        strength, free, _ = policy.kinds[kind]
-        most = strength * (k * UNIT // (k + max(0, n - free)))
-        rest = rest * (UNIT - most // UNIT) // UNIT
-        if most > best:
-            best, strongest, accounts = most, kind, n
-    return UNIT - rest, strongest, accounts
-
-
-def _weigh_link(bearer: Bearer, policy: RiskPolicy, day: int) -> WeighedLink:
-    """Give X_a = λ·H_D(a) // 2U of one associated account, and its strongest kind."""
-    strength, strongest, accounts = weigh_kinds(bearer, policy)
-    row = bearer.rows[0]
-    reliability = policy.reliability(row.upheld, row.overturned)
-    borne = reliability * saturate(GROUP_CAP, _mass(bearer, policy, day)) // UNIT
-    return WeighedLink(bearer, strength * borne // GROUP_CAP, strongest, accounts)
-
-
-def has_finding(bearers: Sequence[Bearer]) -> bool:
-    """Tell whether a finding of level A is among what these accounts bear."""
-    return any(row.level_a for bearer in bearers for row in bearer.rows)
 
 
 def _level(score: int, policy: RiskPolicy, *, allowed_high: bool) -> str:

@@ -10,15 +10,17 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.pool import NullPool, StaticPool
 
 from ledger.errors import InvalidInput, LedgerCorrupt, LedgerUnavailable
 from ledger.store.tree_cache import TreeCache
@@ -55,13 +57,14 @@ _UNREACHABLE = (OperationalError, sqlite3.OperationalError, psycopg.OperationalE
 class Database:
     """An engine, where SQLite's writers queue, and what was read of the tree.
 
-    *Shape*: `autocommit` is the same engine, whose transactions begin without a word; `lock_path`
-    is None elsewhere than on SQLite.
+    *Shape*: `autocommit` opens connections to PostgreSQL whose every statement stands alone, and
+    `idle` holds those that nobody uses; `lock_path` is None elsewhere than on SQLite.
     """
 
     engine: Engine
-    autocommit: Engine
+    autocommit: Engine | None
     lock_path: str | None
+    idle: deque[Connection] = field(default_factory=deque, repr=False)
     cache: TreeCache = field(default_factory=TreeCache, repr=False)
 
     @property
@@ -81,9 +84,12 @@ def open_database(url: str) -> Database:
     except (ArgumentError, ValueError) as error:
         raise InvalidInput("The database's address isn't a URL.") from error
     if parsed.get_backend_name() != "sqlite":
-        engine = create_engine(parsed, isolation_level="AUTOCOMMIT", hide_parameters=True)
+        same: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "hide_parameters": True}
+        engine = create_engine(parsed, **same)
         event.listen(engine, "begin", _begin)
-        return Database(engine, engine.execution_options(begin=""), None)
+        database = Database(engine, create_engine(parsed, poolclass=NullPool, **same), None)
+        event.listen(engine, "engine_disposed", lambda _: _close_idle(database))
+        return database
     in_memory = parsed.database in {None, "", ":memory:"}
     options: dict[str, Any] = {"connect_args": {"isolation_level": None}}
     if in_memory:
@@ -94,7 +100,7 @@ def open_database(url: str) -> Database:
     engine = create_engine(parsed, hide_parameters=True, **options)
     event.listen(engine, "connect", _set_pragmas)
     event.listen(engine, "begin", _begin)
-    return Database(engine, engine, None if in_memory else f"{parsed.database}.lock")
+    return Database(engine, None, None if in_memory else f"{parsed.database}.lock")
 
 
 def _set_pragmas(dbapi_connection: Any, record: object) -> None:  # noqa: ANN401 - a DBAPI object
@@ -105,9 +111,7 @@ def _set_pragmas(dbapi_connection: Any, record: object) -> None:  # noqa: ANN401
 
 def _begin(connection: Connection) -> None:
     """Begin a transaction in words: both drivers are left in autocommit."""
-    statement = connection.get_execution_options().get("begin", "BEGIN")
-    if statement:
-        connection.exec_driver_sql(statement)
+    connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
 
 
 @contextmanager
@@ -120,9 +124,12 @@ def begin_read(database: Database, *, snapshot: bool = False) -> Iterator[Connec
     is damaged.
     """
     try:
-        alone = database.engine if snapshot else database.autocommit
-        with alone.connect() as connection:
-            if snapshot and not database.embedded:
+        if database.autocommit is not None and not snapshot:
+            with _hold(database, database.autocommit) as connection:
+                yield connection
+            return
+        with database.engine.connect() as connection:
+            if not database.embedded:
                 connection.execution_options(begin=_SNAPSHOT)
             with connection.begin():
                 yield connection
@@ -130,7 +137,7 @@ def begin_read(database: Database, *, snapshot: bool = False) -> Iterator[Connec
         database.cache.clear()  # whether it came from there or not: once mended it is read anew
         raise
     except _UNREACHABLE as error:
-        _forget_connections(database, error)
+        _forget_connections(database)
         raise LedgerUnavailable("The database can't be reached.") from error
     except DatabaseError as error:
         _refuse_damage(error)
@@ -147,8 +154,8 @@ def begin_write(database: Database, *, autocommit: bool = False) -> Iterator[Con
     LedgerCorrupt where its file is damaged.
     """
     try:
-        if autocommit and not database.embedded:
-            with database.autocommit.connect() as connection:
+        if database.autocommit is not None and autocommit:
+            with _hold(database, database.autocommit) as connection:
                 yield connection
             return
         with _turn(database.lock_path), database.engine.connect() as connection:
@@ -157,11 +164,38 @@ def begin_write(database: Database, *, autocommit: bool = False) -> Iterator[Con
             with connection.begin():
                 yield connection
     except _UNREACHABLE as error:
-        _forget_connections(database, error)
+        _forget_connections(database)
         raise LedgerUnavailable("The database can't be reached or is busy.") from error
     except DatabaseError as error:
         _refuse_damage(error)
         raise
+
+
+@contextmanager
+def _hold(database: Database, autocommit: Engine) -> Iterator[Connection]:
+    """Hold a connection in autocommit, and leave it open for the next.
+
+    The pool's ceremony would cost a twentieth of every answer; there are as many as threads.
+    """
+    try:
+        connection = database.idle.pop()
+    except IndexError:
+        connection = autocommit.connect()
+    try:
+        yield connection
+    finally:
+        driver: Any = None if connection.invalidated else connection.connection.dbapi_connection
+        if driver is not None and driver.pgconn.transaction_status == TransactionStatus.IDLE:
+            if connection.in_transaction():  # the library's own notion: nothing is sent
+                connection.rollback()
+            database.idle.append(connection)
+        else:
+            connection.close()
+
+
+def _close_idle(database: Database) -> None:
+    while database.idle:
+        database.idle.pop().close()
 
 
 def lasting_cursor(connection: Connection) -> Any:  # noqa: ANN401 - a DBAPI object
@@ -175,12 +209,12 @@ def lasting_cursor(connection: Connection) -> Any:  # noqa: ANN401 - a DBAPI obj
     return kept["cursor"]
 
 
-def _forget_connections(database: Database, error: Exception) -> None:
-    """Drop the pool after a failure that only the driver saw, so that one loss is told once.
+def _forget_connections(database: Database) -> None:
+    """Drop every connection after a failure, so that one loss is told once.
 
-    Asking each connection whether it lives before its use would cost a fifth of every answer.
+    Asking each whether it lives before its use would cost a fifth of every answer.
     """
-    if isinstance(error, psycopg.OperationalError):
+    if not database.embedded:
         database.engine.dispose()
 
 

@@ -1,0 +1,147 @@
+"""What bears evidence around a question, with all that time doesn't change worked out once.
+
+The score reads it as of one day, the outlook as of many.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from ledger.graph.link import ADDR
+from ledger.graph.posting import UNIT, decayed_mass
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ledger.graph.neighbourhood import Bearer, Neighbourhood
+    from ledger.risk.policy import RiskPolicy
+
+GROUP_CAP = 2 * UNIT  # what a group's direct evidence stays below
+# What fades of one posting: its mass, its half-life in days, how many incidents it sums.
+Rows: TypeAlias = "list[tuple[int, int, int]]"
+
+
+class FadingGroup(NamedTuple):
+    """What one platform group reported of a person, by the group's lowest platform id."""
+
+    group: str
+    platform: int
+    reliability: int
+    rows: Rows
+
+
+class FadingLink(NamedTuple):
+    """One associated account: λ, the strongest kind that is shared with its n, what it bears.
+
+    *Shape*: `kinds` are all that are shared but for addresses.
+    """
+
+    bearer: Bearer
+    strength: int
+    kind: int
+    accounts: int
+    kinds: set[int]
+    reliability: int
+    rows: Rows
+
+
+class Fading(NamedTuple):
+    """A neighbourhood whose evidence fades. `has_finding` tells of level A in direct evidence."""
+
+    epoch_day: int
+    groups: list[FadingGroup]
+    links: list[FadingLink]
+    has_finding: bool
+
+
+def fade(neighbourhood: Neighbourhood, policy: RiskPolicy) -> Fading:
+    """Work out reliabilities and the strengths of links."""
+    own, same, associated, _, _ = neighbourhood
+    direct = (own, *same) if own else same
+    return Fading(
+        policy.epoch_day,
+        fade_groups(direct, policy),
+        [_fade_link(bearer, policy) for bearer in associated],
+        has_finding(direct),
+    )
+
+
+def fade_groups(bearers: Sequence[Bearer], policy: RiskPolicy) -> list[FadingGroup]:
+    """Give the groups of some accounts of one person, the lowest platform id first."""
+    groups: dict[str, FadingGroup] = {}
+    for bearer in bearers:
+        known = groups.get(bearer.group)
+        rows = _rows(bearer, policy)
+        if known is None or bearer.platform < known.platform:
+            reliability = _reliability(bearer, policy)
+            earlier = known.rows if known else []
+            groups[bearer.group] = FadingGroup(
+                bearer.group, bearer.platform, reliability, earlier + rows
+            )
+        else:
+            known.rows.extend(rows)
+    if len(groups) > 1:
+        return sorted(groups.values(), key=_platform_of)
+    return list(groups.values())
+
+
+def _platform_of(one: FadingGroup) -> int:
+    return one.platform
+
+
+def _fade_link(bearer: Bearer, policy: RiskPolicy) -> FadingLink:
+    return FadingLink(
+        bearer,
+        *weigh_kinds(bearer, policy),
+        {kind for kind, _ in bearer.shared if kind != ADDR},
+        _reliability(bearer, policy),
+        _rows(bearer, policy),
+    )
+
+
+def _reliability(bearer: Bearer, policy: RiskPolicy) -> int:
+    row = bearer.rows[0]
+    return policy.reliability(row.upheld, row.overturned)
+
+
+def _rows(bearer: Bearer, policy: RiskPolicy) -> Rows:
+    half_lives = policy.half_lives
+    return [(row.mass, half_lives[row.half_life], row.incidents) for row in bearer.rows if row.mass]
+
+
+def has_finding(bearers: Sequence[Bearer]) -> bool:
+    """Tell whether a finding of level A is among what these accounts bear."""
+    for bearer in bearers:
+        for row in bearer.rows:
+            if row.level_a:
+                return True
+    return False
+
+
+def weigh_kinds(bearer: Bearer, policy: RiskPolicy) -> tuple[int, int, int]:
+    """Give λ over the kinds that an account shares, and the one with the largest s·δ with its n.
+
+    The first kind of the table is the strongest on a tie.
+    """
+    rest, k = UNIT, policy.multiplicity_k
+    best, strongest, accounts = -1, 0, 0
+    for kind, n in bearer.shared:
+        strength, free, _ = policy.kinds[kind]
+        most = strength * (k * UNIT // (k + max(0, n - free)))
+        rest = rest * (UNIT - most // UNIT) // UNIT
+        if most > best:
+            best, strongest, accounts = most, kind, n
+    return UNIT - rest, strongest, accounts
+
+
+def saturate(cap: int, x: int) -> int:
+    """Give cap·x / (cap + x), floored: grows like x and stays below the cap."""
+    return cap * x // (cap + x)
+
+
+def bear(reliability: int, rows: Rows, day: int, epoch_day: int) -> int:
+    """Give rel·sat_2U(S) // U of what was borne, on a day."""
+    mass = 0
+    for stored, half_life, _ in rows:
+        mass += decayed_mass(stored, day, half_life, epoch_day)
+    return reliability * (GROUP_CAP * mass // (GROUP_CAP + mass)) // UNIT
