@@ -17,7 +17,6 @@ from ledger.incident.schema import (
     Aliases,
     Code,
     Hash,
-    IssSub,
     Perceptual,
     Quality,
     Text,
@@ -148,27 +147,31 @@ def read_claims(
     subject: Aliases, bindings: dict[str, WireBinding], place: str
 ) -> tuple[AccountRef, tuple[IdentifierClaim, ...]]:
     """Split the subject into the account and its identifiers, each with its binding."""
-    accounts = [one for one in subject.identifiers if isinstance(one, IssSub)]
-    opaque = [one.id for one in subject.identifiers if not isinstance(one, IssSub)]
+    accounts, claims, tokens = [], [], set()
+    for one in subject.identifiers:
+        if one.format == "iss_sub":
+            accounts.append(one)
+            continue
+        bound = bindings.get(one.id)
+        if bound is None:
+            raise _unbound(place)
+        identifier = parse_identifier(one.id)
+        claim = IdentifierClaim(identifier, bound.binding, bound.verified_on, bound.accounts_here)
+        claims.append(claim)
+        tokens.add((identifier.kind, identifier.value))
     here = f"{place}/subject/identifiers"
     if len(accounts) != 1:
         raise violation(here, "one-account", "A subject is one account.")
-    if len({one.partition(".")[2].partition(".")[2] for one in opaque}) != len(opaque):
+    if len(tokens) != len(claims):
         raise violation(here, "repeated", "An identifier is repeated.")
-    if set(opaque) != set(bindings):
-        raise violation(
-            f"{place}/context/bindings", "every-identifier", "Each identifier has a binding."
-        )
-    claims = tuple(
-        IdentifierClaim(
-            parse_identifier(one),
-            bindings[one].binding,
-            bindings[one].verified_on,
-            bindings[one].accounts_here,
-        )
-        for one in opaque
-    )
-    return AccountRef(accounts[0].iss, accounts[0].sub), claims
+    if len(claims) != len(bindings):
+        raise _unbound(place)
+    return AccountRef(accounts[0].iss, accounts[0].sub), tuple(claims)
+
+
+def _unbound(place: str) -> SchemaViolation:
+    where = f"{place}/context/bindings"
+    return violation(where, "every-identifier", "Each identifier has a binding.")
 
 
 def read_question(

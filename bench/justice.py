@@ -12,7 +12,7 @@ import ast
 import sys
 from collections import Counter, defaultdict
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
@@ -171,7 +171,7 @@ class Trial:
         rows, counts = evidence.postings, evidence.multiplicities
         rows = [one for one in rows if one.platform == account.platform]
         counts = [one for one in counts if one.platform == account.platform]
-        own = replace(evidence, postings=rows, multiplicities=counts)
+        own = evidence._replace(postings=rows, multiplicities=counts)
         standing = self.society.people[account.person].standing.value
         names = [(where, "all"), (where, standing)] if is_next else []
         if where == "elsewhere":
@@ -230,7 +230,7 @@ class Trial:
                     else one
                     for one in rows
                 ]
-                answers.append(judge(self.rules, asked, replace(evidence, multiplicities=told)))
+                answers.append(judge(self.rules, asked, evidence._replace(multiplicities=told)))
             lied, agreed = answers
             self._test("one bucket", is_broken=lied.plain != agreed.plain)
             changed = {"score": lied.score.score != judged.score.score}

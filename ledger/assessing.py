@@ -7,7 +7,6 @@ answered. If we die right before the commit, nobody has learned anything.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from ledger.errors import (
@@ -57,8 +56,7 @@ if TYPE_CHECKING:
 PORTFOLIO_STATISTICS = "portfolio_statistics"  # a purpose that is about no single buyer
 
 
-@dataclass(frozen=True, slots=True)
-class AssessmentRequest:
+class AssessmentRequest(NamedTuple):
     """A query as the asker put it. `digest` is the SHA-256 of the raw body."""
 
     account: AccountRef

@@ -300,7 +300,7 @@ class Simulator:
             idempotency_key=None,
             digest=hashlib.sha256(repr((buyer, identifiers, order)).encode()).digest(),
         )
-        return replace(asked, **changes)
+        return asked._replace(**changes)
 
     def ask(
         self, buyer: str, identifiers: Sequence[IdentifierClaim], at: datetime, **changes: Any

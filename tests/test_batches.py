@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from copy import deepcopy
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -87,7 +86,7 @@ def test_batch_answers_each_question_as_it_would_be_answered_alone(
             questions.append(asker.request(f"{world.label}-{buyer}", tokens))
     caller = asker.caller(now)
     alone = [assess_risk(ledger, caller, one, now) for one in questions]
-    again = [replace(one, order_commitment=f"{one.order_commitment}x") for one in questions]
+    again = [one._replace(order_commitment=f"{one.order_commitment}x") for one in questions]
     together = assess_batch(ledger, caller, again, now)
     assert [told(one) for one in together] == [told(one) for one in alone]
     assert len({told(one)["score"] for one in alone}) > 5
@@ -102,7 +101,7 @@ def test_order_conflict_refuses_its_own_question_and_no_other(
     phone, device = phone_and_device("liu")
     more = claim(Kind.PAY, "card")
     whole = asker.request("liu", (phone, device), order="one")
-    fewer = replace(asker.request("liu", (phone,), order="one"))
+    fewer = asker.request("liu", (phone,), order="one")
     wider = asker.request("liu", (phone, device, more), order="one")
     other = asker.request("wang", (phone, device), order="two")
     questions = [whole, fewer, wider, whole, other]
@@ -121,11 +120,11 @@ def test_nothing_of_a_batch_is_recorded_where_one_question_is_invalid(
 ) -> None:
     asker = simulator("shop-a")
     good = asker.request("liu", phone_and_device("liu"))
-    foreign = replace(good, account=AccountRef("https://shop-b.example", "liu"))
+    foreign = good._replace(account=AccountRef("https://shop-b.example", "liu"))
     blinded = IdentifierClaim(Identifier(Kind.PAY, 1, bytes(32)), Binding.PSP, None, Bucket.ONE)
     for wrong, refusal in (
         (foreign, InvalidIssuer),
-        (replace(good, identifiers=(blinded,)), InvalidIdentifier),
+        (good._replace(identifiers=(blinded,)), InvalidIdentifier),
     ):
         with pytest.raises(refusal):
             assess_batch(ledger, asker.caller(now), [good, wrong], now)

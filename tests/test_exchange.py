@@ -264,8 +264,7 @@ def test_match_raises_no_score_and_names_nobody(
         asked = b.request(buyer, BUYER if buyer == "buyer" else phone_and_device("nobody"))
         told = []
         for number, sought in enumerate(((), (Sought(FILE, ((PDQ,),)),))):
-            one = replace(
-                asked,
+            one = asked._replace(
                 evidence=sought,
                 order_commitment=f"hmac-sha-256:{number}{asked.order_commitment[14:]}",
             )

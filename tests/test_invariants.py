@@ -180,7 +180,7 @@ def test_saying_or_asking_it_again_changes_nothing(tape: bytes) -> None:
     assert once.state() == twice.state()
     told = score(once, questions)
     assert score(twice, questions) == told
-    doubled = [replace(one, identifiers=one.identifiers * 2) for one in questions]
+    doubled = [one._replace(identifiers=one.identifiers * 2) for one in questions]
     assert [one._replace(ignored=()) for one in score(once, doubled)] == [
         one._replace(ignored=()) for one in told
     ]
@@ -191,7 +191,7 @@ def test_saying_or_asking_it_again_changes_nothing(tape: bytes) -> None:
 def test_evidence_adds_up(tape: bytes) -> None:
     world = draw_world(tape, plain=True)
     statements = draw(world, FILED)
-    asked = replace(world.draw_question()[1], identifiers=world.draw_claims([Kind.NID]))
+    asked = world.draw_question()[1]._replace(identifiers=world.draw_claims([Kind.NID]))
     whole = tell(statements)
     sums: dict[AccountRef, dict[int, Borne]] = {}
     weights: dict[tuple[date, str], int] = {}
@@ -296,7 +296,7 @@ def test_own_account_is_never_linked_to_itself(tape: bytes) -> None:
             assert index.numbers.get(asked.account, 0) not in {one.account for one in told.links}
         account = [one for one in index.incidents.values() if one.report.account == asked.account]
         alone = tell(keep_cases(statements, {one.report.jti for one in account}))
-        bare = score(alone, [replace(asked, identifiers=())])
+        bare = score(alone, [asked._replace(identifiers=())])
         for told, known in zip(score(alone, [asked]), bare, strict=True):
             assert told._replace(ignored=()) == known._replace(
                 basis=told.basis, protected=told.protected

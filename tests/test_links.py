@@ -19,8 +19,9 @@ from ledger.errors import OrderConflict
 from ledger.graph.link import GroupCount, count_accounts
 from ledger.identity.identifier import Binding, Bucket, Kind
 from ledger.risk.answer import render_answer
+from ledger.risk.fading import saturate
 from ledger.risk.reason import TEXTS, explain_score
-from ledger.risk.score import saturate, share_points
+from ledger.risk.score import share_points
 from ledger.sequencing import sequence
 from ledger.store.engine import begin_write
 from ledger.store.tables import multiplicity

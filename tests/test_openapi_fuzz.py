@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from copy import deepcopy
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -162,7 +161,7 @@ class Exchange:
         elif path == "/v1/risk-assessments":
             asked = self.shop.request("wang", phone_and_device("wang"))
             if not fresh:  # which is bound to somebody else's order
-                asked = replace(asked, order_commitment=self.question.order_commitment)
+                asked = asked._replace(order_commitment=self.question.order_commitment)
             real: Any = render_question(asked)
             body: Any = deepcopy(case.body)
             body["subject"] = real["subject"]

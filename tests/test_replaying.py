@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -125,8 +124,8 @@ def test_idempotency_key_shows_nothing_that_rested_on_what_was_erased(
     sent = a.report("one", BUYER, now)
     settle(ledger, now)
     caller = b.caller(now)
-    relied = replace(b.request("asked", BUYER), idempotency_key="relied")
-    other = replace(b.request("else", ()), idempotency_key="other")
+    relied = b.request("asked", BUYER)._replace(idempotency_key="relied")
+    other = b.request("else", ())._replace(idempotency_key="other")
     given = [assess_risk(ledger, caller, one, now) for one in (relied, other)]
     many = [b.request("asked", BUYER), b.request("else", ())]
     asking = Asking("batch", b"one body")

@@ -5,7 +5,6 @@ Built from the rows of one read. Nothing here weighs; a neighbourhood says who i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from ledger.graph.link import (
@@ -29,8 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Bearer", "Evidence", "IgnoredLink", "Neighbourhood", "Presented", "build_neighbourhood"]
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """What one read gave: the log's size, the policy in force there, the rows under some keys.
 
     *Shape*: `separated` are the accounts that were stated not to be the asked account's person,

@@ -27,7 +27,7 @@ LOOKUP_KEY_BYTES = 16
 _TEXT = re.compile(
     r"bcl1\.(0|[1-9][0-9]{0,4})\.([a-z]{2,8})\.([A-Za-z0-9_-]{42}[AEIMQUYcgkosw048])", re.ASCII
 )
-_FROM_URLSAFE = str.maketrans("-_", "+/")
+_FROM_URLSAFE = bytes.maketrans(b"-_", b"+/")
 
 # The field and the constants of edwards25519 and ristretto255 (RFC 9496 §4.1).
 _P = 2**255 - 19
@@ -161,7 +161,7 @@ def parse_identifier(text: str) -> Identifier:
     kind = _KINDS_BY_NAME.get(match[2]) if match else None
     if match is None or kind is None or int(match[1]) > EPOCH_MAX:
         raise InvalidIdentifier("An identifier isn't of the form bcl1.<epoch>.<kind>.<token>.")
-    value = binascii.a2b_base64(match[3].translate(_FROM_URLSAFE) + "=")
+    value = binascii.a2b_base64(match[3].encode().translate(_FROM_URLSAFE) + b"=")
     return Identifier(kind, int(match[1]), value)
 
 

@@ -7,7 +7,6 @@ by halving. Beyond the time that records may be kept nothing is left to fade.
 from __future__ import annotations
 
 from calendar import monthrange
-from collections import Counter
 from datetime import date
 from functools import lru_cache
 from itertools import count
@@ -15,13 +14,12 @@ from math import log2
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from ledger.graph.posting import UNIX_ORDINAL, day_number, decayed_mass
-from ledger.risk.fading import GROUP_CAP, bear
+from ledger.risk.fading import GROUP_CAP, Fading, FadingGroup, FadingLink, bear
 from ledger.risk.score import least_evidence, may_be_high, weigh_links
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ledger.risk.fading import Fading, Rows
     from ledger.risk.policy import RiskPolicy
     from ledger.risk.score import RiskScore
 
@@ -140,39 +138,24 @@ def _count_overturned(fading: Fading, medium: int, day: int) -> int | None:
     Direct ones weigh more than linked ones; those of one account and half-life are counted as
     equals. None means more than ten.
     """
-    direct = [(True, row) for one in fading.groups for row in one.rows]
-    every = direct + [(False, row) for one in fading.links for row in one.rows]
-    if len(every) == 1 and every[0][1][2] == 1:
-        return 1
-    each = [
-        (is_direct, decayed_mass(mass, day, half_life, fading.epoch_day) // incidents, place)
-        for place, (is_direct, (mass, half_life, incidents)) in enumerate(every)
-        for _ in range(min(incidents, _OVERTURNED_MAX))
-    ]
+    groups = [FadingGroup(*one[:-1], [*one.rows]) for one in fading.groups]
+    links = [FadingLink(*one[:-1], [*one.rows]) for one in fading.links]
+    left = Fading(fading.epoch_day, groups, links, fading.has_finding)
+    rows = [(True, one.rows, at, row) for one in groups for at, row in enumerate(one.rows)]
+    rows += [(False, one.rows, at, row) for one in links for at, row in enumerate(one.rows)]
+    each = []
+    for place, (is_direct, _, _, (mass, half_life, incidents)) in enumerate(rows):
+        weight = decayed_mass(mass, day, half_life, fading.epoch_day) // incidents
+        each += [(is_direct, weight, place)] * min(incidents, _OVERTURNED_MAX)
     each.sort(reverse=True)
-    del each[_OVERTURNED_MAX:]
-    for number in range(1, len(each) + 1):
-        gone = Counter(place for _, _, place in each[:number])
-        if _evidence_at(_without(fading, gone), day) < medium:
+    gone = [0] * len(rows)
+    for number, (_, _, place) in enumerate(each[:_OVERTURNED_MAX], 1):
+        _, bearing, at, (mass, half_life, incidents) = rows[place]
+        gone[place] += 1
+        bearing[at] = (mass - mass * gone[place] // incidents, half_life, incidents)
+        if _evidence_at(left, day) < medium:
             return number
     return None
-
-
-def _without(fading: Fading, gone: Counter[int]) -> Fading:
-    """Take incidents away: how many of which row, by its place among all."""
-    place = count()
-
-    def left(rows: Rows) -> Rows:
-        return [_less(*row, gone[next(place)]) for row in rows]
-
-    return fading._replace(
-        groups=[one._replace(rows=left(one.rows)) for one in fading.groups],
-        links=[one._replace(rows=left(one.rows)) for one in fading.links],
-    )
-
-
-def _less(mass: int, half_life: int, incidents: int, number: int) -> tuple[int, int, int]:
-    return mass - mass * number // incidents, half_life, incidents
 
 
 @lru_cache(maxsize=64)
