@@ -48,7 +48,7 @@ class Settings:
     port: int = _setting("port to listen on", default=8080)
     workers: int = _setting("server processes (SQLite: 1 is best)", default=1)
     body_max_bytes: int = _setting("largest request body but for batches (4 MiB)", default=65_536)
-    sequence_interval_seconds: float = _setting("how often the worker looks for work", default=0.2)
+    sequence_interval_seconds: float = _setting("how often the worker looks for work", default=0.1)
     witness_policy: str = _setting(
         "path of the file that names the witnesses; none are asked when empty", default=""
     )
