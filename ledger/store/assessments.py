@@ -85,32 +85,36 @@ class Shelf:
         )
 
 
-# The branches are numbered, and each has the columns of the values that it makes, in order.
+# The branches are numbered. Each puts its values into columns of their very type, and leaves the
+# others null, so that nothing is cast, written or read that nobody needs. The first names types.
 _READ = """
 WITH t AS MATERIALIZED (
     SELECT id, token, kind, kind <> {nid} AND EXISTS (
         SELECT 1 FROM multiplicity h WHERE h.identifier = identifier.id AND h.accounts >= 500
     ) AS crowded
     FROM identifier WHERE token {among})
-SELECT 0, NULL, 0, size, policy_version, '', shadow_version, 0, 0, 0, 0, 0, 0, 0, 0, 0
-FROM log_state WHERE id = 1
-UNION ALL
-SELECT 1, t.token, t.kind, m.accounts, m.platform, g.group_name, m.bucket, m.bucket_index,
-       0, 0, 0, 0, 0, 0, 0, 0
-FROM t JOIN multiplicity m ON m.identifier = t.id JOIN platform g ON g.id = m.platform
-UNION ALL
-SELECT 2, t.token, t.kind, p.account, p.platform, g.group_name, p.half_life, p.mass, p.count,
+SELECT 0, t.token, t.kind, p.account, p.platform, g.group_name, p.half_life, p.mass, p.count,
        p.disputed, p.level_a, p.binding, p.first_day, p.last_day, g.upheld, g.overturned
 FROM t JOIN posting p ON p.identifier = t.id JOIN platform g ON g.id = p.platform
 WHERE NOT t.crowded
 UNION ALL
-SELECT 3, t.token, t.kind, s.other, 0, '', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
+SELECT 1, t.token, t.kind, NULL, m.platform, g.group_name, m.bucket, m.bucket_index, m.accounts,
+       NULL, NULL, NULL, NULL, NULL, NULL, NULL
+FROM t JOIN multiplicity m ON m.identifier = t.id JOIN platform g ON g.id = m.platform
+UNION ALL
+SELECT 2, NULL, NULL, size, policy_version, NULL, NULL, NULL, shadow_version,
+       NULL, NULL, NULL, NULL, NULL, NULL, NULL
+FROM log_state WHERE id = 1
+UNION ALL
+SELECT 3, t.token, NULL, s.other, NULL, NULL, NULL, NULL, NULL,
+       NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM t JOIN separation s ON s.account = t.id
 UNION ALL
-SELECT 4, t.token, t.kind, m.kind, 0, '', 0, 0, 0, 0, 0, 0, m.first_day, m.last_day, 0, 0
+SELECT 4, t.token, m.kind, NULL, NULL, NULL, NULL, NULL, NULL,
+       NULL, NULL, NULL, m.first_day, m.last_day, NULL, NULL
 FROM t JOIN marker m ON m.identifier = t.id
 """
-_STATE, _MULTIPLICITY, _POSTING, _SEPARATION = range(4)
+_POSTING, _MULTIPLICITY, _STATE, _SEPARATION = range(4)
 _BIND_ORDER = """
 INSERT INTO assessed_order (platform, order_commitment, account, identifiers)
 VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING
@@ -158,13 +162,15 @@ def _sort(rows: Iterable[tuple[Any, ...]]) -> _Rows:
         if branch == _POSTING:
             postings.append(Posting._make(row[1:]))
         elif branch == _MULTIPLICITY:
-            multiplicities.append(Multiplicity._make(row[1:8]))
+            _, key, kind, _, platform, group, bucket, bucket_index, accounts = row[:9]
+            known = Multiplicity(key, kind, accounts, platform, group, bucket, bucket_index)
+            multiplicities.append(known)
         elif branch == _STATE:
-            size, version, _, shadow = row[3:7]
+            size, version, shadow = row[3], row[4], row[8]
         elif branch == _SEPARATION:
             separated.append((row[1], row[3]))
         else:
-            markers.append((row[1], (row[3], *row[12:14])))
+            markers.append((row[1], (row[2], *row[12:14])))
     return _Rows(postings, multiplicities, separated, markers, size, version, shadow)
 
 
