@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import bindparam, delete, func, insert, literal, select, update
 
@@ -38,13 +38,12 @@ if TYPE_CHECKING:
     from ledger.store.entries import StoredEvent
 
 PIECES_BITS = 10  # 32 items of 16 frames and a picture each fit below an index
-CROWD_MAX = 256  # pieces of one member in one place of the index that a question looks at
+CROWD_MAX = 128  # pieces of one member in one place of the index that a question looks at
 _CHUNK = 250  # ids bound at once
 EVIDENCE = "evidence"  # the kind of a recall: of what an answer said of its evidence
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """A known piece that is like one that was asked about. No distance is the very file.
 
     *Shape*: `record` is what was reported, `group` the corporate group of who reported it.
@@ -72,15 +71,14 @@ class Recall:
 _PIECES = select(evidence.c.id, evidence.c.digest, evidence.c.pdq, evidence.c.original).where(
     evidence.c.record == bindparam("about")
 )
-_OF_MEMBER = evidence_band.join(evidence, evidence.c.id == evidence_band.c.evidence)
-_FULL = (
+_CROWDED = (
     select(evidence_band.c.slot)
-    .select_from(_OF_MEMBER)
     .where(evidence_band.c.slot.in_(bindparam("slots", expanding=True)))
-    .where(evidence.c.platform == bindparam("member"))
     .group_by(evidence_band.c.slot)
     .having(func.count() >= CROWD_MAX)
 )
+_OF_MEMBER = evidence_band.join(evidence, evidence.c.id == evidence_band.c.evidence)
+_FULL = _CROWDED.select_from(_OF_MEMBER).where(evidence.c.platform == bindparam("member"))
 _FIRST_ASIDE = (
     select(evidence_band.c.evidence)
     .select_from(_OF_MEMBER)
@@ -161,7 +159,10 @@ def _delete_bands(connection: Connection, number: int, pdq: bytes) -> None:
 
 def _find_full(connection: Connection, member: int, slots: Sequence[int]) -> set[int]:
     """Give those places in which a question looks at no more pieces of a member."""
-    return set(connection.execute(_FULL, {"slots": slots, "member": member}).scalars())
+    crowded = connection.execute(_CROWDED, {"slots": slots}).scalars().all()
+    if not crowded:  # as nearly always: nothing is read but the index
+        return set()
+    return set(connection.execute(_FULL, {"slots": crowded, "member": member}).scalars())
 
 
 def _read_pieces(rows: Iterable[Row[Any]]) -> dict[int, Piece]:
@@ -247,15 +248,17 @@ def find_matches(connection: Connection, sought: Sought, group: str) -> list[Mat
     parts = [ids[start : start + _CHUNK] for start in range(0, len(ids), _CHUNK)]
     return [
         Match(
-            row.id,
-            row.record,
-            row.group_name,
-            None if sought.digest == bytes(row.digest) else nearest[row.id],
-            row.seen_day,
-            bool(row.original),
+            number,
+            record,
+            member_group,
+            None if sought.digest == digest else nearest[number],
+            seen_day,
+            bool(original),
         )
         for part in parts
-        for row in connection.execute(_KNOWN, {"ids": part, "group": group})
+        for number, record, digest, seen_day, original, member_group in connection.execute(
+            _KNOWN, {"ids": part, "group": group}
+        )
     ]
 
 

@@ -9,7 +9,7 @@ down_revision = "0011_chain_checkpoints"
 branch_labels = None
 depends_on = None
 
-_ASIDE, _CROWD_MAX = 1 << 20, 256
+_ASIDE, _CROWD_MAX = 1 << 20, 128
 
 
 def upgrade() -> None:
