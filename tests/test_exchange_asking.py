@@ -116,8 +116,8 @@ def test_flooded_picture_is_answered_within_a_bound_and_hides_nobody(
     assert told.seen == (expected,) * 2
     assert len(read(ledger, evidence_match)) == 2  # of each flood one record
     told = match_evidence(ledger, b.caller(now), [Sought(FILE, ((PDQ,),))], now)
-    assert told.seen == (expected | {"distance": "same_file", "platforms": "1"},)
-    assert len(read(ledger, evidence_match)) <= 2 + 2
+    assert told.seen == (expected | {"distance": "same_file"},)  # c's few are seen beside a's many
+    assert len(read(ledger, evidence_match)) <= 2 + 3
     full = [looked_at] * 15
     assert sorted(count_looked_at(ledger))[-15:] == full
     assert audit(ledger) == ()
