@@ -316,9 +316,9 @@ def record_matches(
 
 
 def is_recalled(connection: Connection, answer: str) -> bool:
-    """Tell whether what an answer told of was taken back since."""
-    found = select(recall.c.id).where(recall.c.answer == answer).limit(1)
-    return connection.execute(found).one_or_none() is not None
+    """Tell whether a match that an answer told of was taken back since."""
+    about = (recall.c.answer == answer, recall.c.kind == EVIDENCE)
+    return connection.execute(select(recall.c.id).where(*about).limit(1)).one_or_none() is not None
 
 
 def select_recalls(connection: Connection, member: int, after: str, limit: int) -> list[Recall]:
