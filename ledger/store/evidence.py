@@ -11,10 +11,10 @@ import struct
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, insert, literal, or_, select, update
+from sqlalchemy import bindparam, delete, func, insert, literal, or_, select, update
 
+from ledger.identity.platform import PlatformState
 from ledger.incident.evidence import DISTANCE_MAX, PROBES, Piece, Sought, list_slots, probe_slots
-from ledger.log.leaf import Op
 from ledger.store.columns import to_microseconds
 from ledger.store.tables import evidence, evidence_band, evidence_match, platform, recall
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Row
+    from sqlalchemy import ColumnElement, Row, Select
     from sqlalchemy.engine import Connection
 
     from ledger.store.entries import StoredEvent
@@ -122,29 +122,69 @@ def _read_pieces(rows: Iterable[Row[Any]]) -> dict[int, Piece]:
     }
 
 
-def insert_recalls(connection: Connection, stored: StoredEvent, index: int) -> None:
-    """Recall every answer that told of a statement's record, and forget that it told of it.
+def forget_matches(connection: Connection, record: str) -> None:
+    """Forget who was told of a record that was true and grew old."""
+    connection.execute(delete(evidence_match).where(evidence_match.c.record == record))
 
-    What merely grew old was true: its answers are forgotten without a recall.
+
+def recall_record(connection: Connection, record: str, at: datetime) -> None:
+    """Recall every answer that told of a record, and forget that it told of it."""
+    _recall_matches(connection, evidence_match.c.record == record, at)
+
+
+def withdraw_member(connection: Connection, member: int, at: datetime) -> None:
+    """Forget by what a member's records are recognised, and recall every answer that told of any.
+
+    All bands are read once, so that it takes as long for one piece as for very many.
     """
-    match, at = evidence_match.c, stored.received_at
-    told = select(match.answer, match.platform).where(match.record == stored.incident)
-    rows = []
-    for answer, member in connection.execute(told):
-        name = hashlib.sha256(b"%d\x00%s" % (index, answer.encode())).hexdigest()
-        rows.append(
-            {
-                "id": f"rcl_{to_microseconds(at) // 1000:012x}{name[:20]}",
-                "platform": member,
-                "answer": answer,
-                "kind": EVIDENCE,
-                "recalled_at": at,
-            }
-        )
-    if rows and stored.op != Op.EXPIRED:
-        connection.execute(insert(recall), rows)
-    if rows:
-        connection.execute(delete(evidence_match).where(match.record == stored.incident))
+    mine = select(evidence.c.id).where(evidence.c.platform == member)
+    connection.execute(mine.with_for_update()).all()  # who tells of one is awaited
+    records = select(evidence.c.record).where(evidence.c.platform == member)
+    _recall_matches(connection, evidence_match.c.record.in_(records), at)
+    connection.execute(delete(evidence_band).where(evidence_band.c.evidence.in_(mine)))
+    connection.execute(delete(evidence).where(evidence.c.platform == member))
+
+
+def withdraw_again(connection: Connection, ended: Select[Any], at: datetime) -> None:
+    """Forget and recall what came back, as from a restored table, though it was withdrawn.
+
+    *Shape*: `ended` are the records that ended; suspended members' are withdrawn too.
+    """
+    for table in (evidence, evidence_match):
+        back = select(table.c.record).where(table.c.record.in_(ended)).distinct()
+        for record in connection.execute(back).scalars().all():
+            delete_pieces(connection, record)
+            recall_record(connection, record, at)
+    suspended = select(platform.c.id).where(platform.c.state == PlatformState.SUSPENDED.value)
+    held = select(evidence.c.platform).where(evidence.c.platform.in_(suspended)).distinct()
+    for member in connection.execute(held).scalars().all():
+        withdraw_member(connection, member, at)
+
+
+def _recall_matches(connection: Connection, about: ColumnElement[bool], at: datetime) -> None:
+    """Recall the answers that told of some records. Only who holds the log's lock does.
+
+    An id begins with a time that is later than all before it, whatever the clock says: a list that
+    goes on behind an id misses nothing that is written after it was read.
+    """
+    matched = select(evidence_match.c.answer, evidence_match.c.platform).where(about)
+    told = connection.execute(matched.distinct()).all()
+    if not told:
+        return
+    last = connection.execute(select(func.max(recall.c.id))).scalar_one()
+    time = max(to_microseconds(at) // 1000, int(last[4:16], 16) + 1 if last else 0)
+    rows = [
+        {
+            "id": f"rcl_{time:012x}{hashlib.sha256(answer.encode()).hexdigest()[:20]}",
+            "platform": member,
+            "answer": answer,
+            "kind": EVIDENCE,
+            "recalled_at": at,
+        }
+        for answer, member in told
+    ]
+    connection.execute(insert(recall), rows)
+    connection.execute(delete(evidence_match).where(about))
 
 
 def stream_evidence(connection: Connection) -> Iterator[tuple[int, tuple[object, ...]]]:
@@ -190,7 +230,9 @@ _LIKE_AT_ONCE = """
 def find_matches(connection: Connection, sought: Iterable[Sought], group: str) -> list[list[Match]]:
     """Give of each file what other groups reported of it.
 
-    It is held until the transaction ends, so that nobody withdraws it unheard.
+    It is held until the transaction ends, so that nobody withdraws it unheard. What is being
+    withdrawn right now isn't waited for, and isn't told: it was accepted, and whoever waited might
+    hold what that withdrawal waits for.
     """
     return [
         _select_matches(connection, one.digest, find_like(connection, one.forms), group)
@@ -209,7 +251,7 @@ def _select_matches(
             or_(evidence.c.id.in_(list(nearest)), evidence.c.digest == digest),
             platform.c.group_name != group,
         )
-        .with_for_update(read=True, of=evidence)
+        .with_for_update(read=True, of=evidence, skip_locked=True)
     )
     return [
         Match(
