@@ -133,7 +133,7 @@ def draft_event(ledger: Ledger, event: StoredEvent, token: bytes) -> StoredEvent
     return replace(event, sealed=sealed, salt=secrets.token_bytes(32))
 
 
-def sequence_pending(  # noqa: C901, PLR0912, PLR0915 - flat: no frame stands between the one writer and its statements
+def sequence_pending(  # noqa: C901, PLR0912 - flat: no frame stands between the one writer and its statements
     ledger: Ledger,
     connection: Connection,
     limit: int = BATCH_MAX,

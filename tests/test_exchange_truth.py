@@ -17,7 +17,7 @@ from exchanging import forgery, withdrawal
 from kept import audit
 from reports import digest
 from simulator import phone_and_device
-from sqlalchemy import event, insert, select, text
+from sqlalchemy import event, insert, text
 from test_concurrency import POSTGRES
 from test_exchange_journeys import TABLES, read_evidence
 
@@ -28,7 +28,7 @@ from ledger.incident.evidence import Sought
 from ledger.ledger import mint_id
 from ledger.matching import list_recalls, match_evidence
 from ledger.sequencing import draft_event
-from ledger.store import entries, tables
+from ledger.store import entries
 from ledger.store.engine import begin_read, begin_write
 
 if TYPE_CHECKING:
@@ -186,42 +186,50 @@ def test_recall_that_is_written_later_is_listed_later_whatever_its_time(
 
 
 @POSTGRES
-def test_question_about_two_files_stands_in_no_sequencer_s_way(
+def test_questions_and_a_sequencer_wait_for_each_other_in_turn_and_none_fails(
     ledger: Ledger, shops: list[Simulator], now: datetime
 ) -> None:
-    a, b, _ = shops
+    a, b, c = shops
     x, y = (forgery(a, digest(name), None, now) for name in "xy")
     for one in (x, y):
         a.send(one, now)
     settle(ledger, now)
-    for one in (y, x):  # the sequencer destroys them in this order, the question holds the other
+    for one in (y, x):  # the sequencer destroys them in the other order than the question finds
         a.send(withdrawal(a, one, now), now)
-    held, waited = Event(), Event()
+    found, go_on = Event(), Event()
 
     def pause(*call: Any) -> None:
-        if "FOR SHARE" in call[2] and not held.is_set():
-            held.set()
-            waited.wait(5)
+        if "FROM evidence JOIN" in call[2] and not found.is_set():
+            found.set()
+            go_on.wait(5)
+
+    def wait_for(*threads: Thread) -> None:
+        here = "datname = current_database() AND wait_event_type = 'Lock'"
+        waiting = text(f"SELECT count(*) FROM pg_stat_activity WHERE {here}")
+        with begin_read(ledger.database) as connection:
+            while sum(one.is_alive() for one in threads) > connection.execute(waiting).scalar_one():
+                pass
 
     event.listen(ledger.database.engine, "after_cursor_execute", pause)
-    sought, answers = [Sought(one.digest, ()) for one in (x, y)], []
-    caller = b.caller(now)
-    asking = Thread(target=lambda: answers.append(match_evidence(ledger, caller, sought, now)))
+    sought, answers = [Sought(one.digest, ()) for one in (x, y)], {}
+    callers = [shop.caller(now) for shop in (b, c)]
+
+    def ask(number: int) -> None:
+        answers[number] = match_evidence(ledger, callers[number], sought, now)
+
+    early, late = (Thread(target=ask, args=(number,)) for number in range(2))
     placing = Thread(target=settle, args=(ledger, now))
-    asking.start()
-    assert held.wait(5)
+    early.start()
+    assert found.wait(5)
     placing.start()
-    here = "datname = current_database() AND wait_event_type = 'Lock'"
-    waiting = text(f"SELECT count(*) FROM pg_stat_activity WHERE {here}")
-    with begin_read(ledger.database) as connection:
-        while placing.is_alive() and not connection.execute(waiting).scalar_one():
-            pass
-    waited.set()
-    asking.join()
-    placing.join()
-    (answer,) = answers
-    assert any(answer.seen)
-    assert [one.answer for one in recalls(b, now)] == [answer.id]
-    with begin_read(ledger.database) as connection:
-        assert connection.execute(select(tables.evidence)).all() == []
+    wait_for(placing)
+    late.start()
+    wait_for(placing, late)
+    go_on.set()
+    for thread in (early, placing, late):
+        thread.join()
+    assert [all(answers[number].seen) for number in range(2)] == [True, False]
+    assert answers[1].seen == (None, None), "who asks after a withdrawal waits for it"
+    assert {one.answer for one in recalls(b, now)} == {answers[0].id}
+    assert (recalls(c, now), read_evidence(ledger)) == ([], [[], [], []])
     assert audit(ledger) == ()

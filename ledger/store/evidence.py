@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ledger.store.entries import StoredEvent
 
 PIECES_BITS = 10  # 32 items of 16 frames and a picture each fit below an index
+_ASKING = 0x6263_6C65  # on PostgreSQL: held by every question, and alone by who withdraws
 EVIDENCE = "evidence"  # the kind of a recall: of what an answer said of its evidence
 
 
@@ -124,6 +125,7 @@ def _read_pieces(rows: Iterable[Row[Any]]) -> dict[int, Piece]:
 
 def forget_matches(connection: Connection, record: str) -> None:
     """Forget who was told of a record that was true and grew old."""
+    _await_askers(connection)
     connection.execute(delete(evidence_match).where(evidence_match.c.record == record))
 
 
@@ -138,7 +140,6 @@ def withdraw_member(connection: Connection, member: int, at: datetime) -> None:
     All bands are read once, so that it takes as long for one piece as for very many.
     """
     mine = select(evidence.c.id).where(evidence.c.platform == member)
-    connection.execute(mine.with_for_update()).all()  # who tells of one is awaited
     records = select(evidence.c.record).where(evidence.c.platform == member)
     _recall_matches(connection, evidence_match.c.record.in_(records), at)
     connection.execute(delete(evidence_band).where(evidence_band.c.evidence.in_(mine)))
@@ -161,12 +162,24 @@ def withdraw_again(connection: Connection, ended: Select[Any], at: datetime) -> 
         withdraw_member(connection, member, at)
 
 
+def _await_askers(connection: Connection) -> None:
+    """Wait for each question that may have found what goes; who asks later waits for the commit.
+
+    One lock for all can't be taken in two orders, and whoever comes after a withdrawal stands
+    behind it: rows that questions share would be shared on and on, and the log would stand still.
+    On SQLite writers take turns.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ASKING})")
+
+
 def _recall_matches(connection: Connection, about: ColumnElement[bool], at: datetime) -> None:
     """Recall the answers that told of some records. Only who holds the log's lock does.
 
     An id begins with a time that is later than all before it, whatever the clock says: a list that
     goes on behind an id misses nothing that is written after it was read.
     """
+    _await_askers(connection)
     matched = select(evidence_match.c.answer, evidence_match.c.platform).where(about)
     told = connection.execute(matched.distinct()).all()
     if not told:
@@ -230,10 +243,10 @@ _LIKE_AT_ONCE = """
 def find_matches(connection: Connection, sought: Iterable[Sought], group: str) -> list[list[Match]]:
     """Give of each file what other groups reported of it.
 
-    It is held until the transaction ends, so that nobody withdraws it unheard. What is being
-    withdrawn right now isn't waited for, and isn't told: it was accepted, and whoever waited might
-    hold what that withdrawal waits for.
+    Until the transaction ends nothing is withdrawn, so that nobody withdraws it unheard.
     """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock_shared({_ASKING})")
     return [
         _select_matches(connection, one.digest, find_like(connection, one.forms), group)
         for one in sought
@@ -251,7 +264,6 @@ def _select_matches(
             or_(evidence.c.id.in_(list(nearest)), evidence.c.digest == digest),
             platform.c.group_name != group,
         )
-        .with_for_update(read=True, of=evidence, skip_locked=True)
     )
     return [
         Match(
