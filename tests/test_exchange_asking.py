@@ -32,7 +32,7 @@ from ledger.matching import list_recalls, match_evidence
 from ledger.recognising import hold, recognise
 from ledger.recording import VALID_FOR
 from ledger.store.engine import begin_read, begin_write
-from ledger.store.evidence import CROWD_MAX, delete_pieces, find_like
+from ledger.store.evidence import CROWD_MAX, find_like
 from ledger.store.tables import evidence, evidence_band, evidence_match
 
 if TYPE_CHECKING:
@@ -261,26 +261,3 @@ def test_what_is_withdrawn_between_search_and_record_is_not_told_and_the_rest_is
     with begin_write(ledger.database) as connection:
         (kept,) = hold(connection, found, sought, c.group)
     assert {(one.group, one.distance) for one in kept} == {(a.group, 2), (b.group, 3)}
-
-
-@pytest.mark.parametrize("backend", ["postgresql"])
-def test_asker_waits_for_no_withdrawal_and_does_not_tell_of_what_it_takes_back(
-    ledger: Ledger, shops: list[Simulator], now: datetime
-) -> None:
-    a, b, _ = shops
-    a.send(forgery(a, FILE, PDQ, now), now)
-    settle(ledger, now)
-    (row,), caller, told = read(ledger, evidence), b.caller(now), []
-    sought = [Sought(FILE, ())]
-
-    def ask() -> None:
-        told.append(match_evidence(ledger, caller, sought, now).seen)
-
-    asking = Thread(target=ask)
-    with begin_write(ledger.database) as connection:
-        assert delete_pieces(connection, row["record"])
-        asking.start()
-        asking.join(5)
-        meanwhile = list(told)
-    asking.join()
-    assert meanwhile == [(None,)]

@@ -308,7 +308,7 @@ def test_evidence_goes_with_its_incident_and_only_erasing_is_told(
         for table, rows in zip(TABLES[:2], kept, strict=False):
             connection.execute(insert(table), rows)
     assert {one.code for one in audit(ledger)} == {"evidence-differs"}
-    destroy_again(ledger)
+    destroy_again(ledger, now)
     assert audit(ledger) == ()
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import bindparam, delete, func, insert, literal, select, update
 
+from ledger.identity.platform import PlatformState
 from ledger.incident.evidence import (
     ASIDE,
     DISTANCE_MAX,
@@ -24,7 +25,6 @@ from ledger.incident.evidence import (
     list_slots,
     probe_slots,
 )
-from ledger.log.leaf import Op
 from ledger.store.columns import to_microseconds
 from ledger.store.tables import evidence, evidence_band, evidence_match, platform, recall
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Row
+    from sqlalchemy import ColumnElement, Row, Select
     from sqlalchemy.engine import Connection
 
     from ledger.store.entries import StoredEvent
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 PIECES_BITS = 10  # 32 items of 16 frames and a picture each fit below an index
 CROWD_MAX = 128  # pieces of one member in one place of the index that a question looks at
 _CHUNK = 250  # ids bound at once
+_ASKING = 0x6263_6C65  # on PostgreSQL: held by who writes down matches, and alone by who withdraws
 EVIDENCE = "evidence"  # the kind of a recall: of what an answer said of its evidence
 
 
@@ -172,29 +173,84 @@ def _read_pieces(rows: Iterable[Row[Any]]) -> dict[int, Piece]:
     }
 
 
-def insert_recalls(connection: Connection, stored: StoredEvent, index: int) -> None:
-    """Recall every answer that told of a statement's record, and forget that it told of it.
+def forget_matches(connection: Connection, record: str) -> None:
+    """Forget who was told of a record that was true and grew old."""
+    _await_askers(connection)
+    connection.execute(delete(evidence_match).where(evidence_match.c.record == record))
 
-    What merely grew old was true: its answers are forgotten without a recall.
+
+def recall_record(connection: Connection, record: str, at: datetime) -> None:
+    """Recall every answer that told of a record, and forget that it told of it."""
+    _recall_matches(connection, evidence_match.c.record == record, at)
+
+
+def withdraw_member(connection: Connection, member: int, at: datetime) -> None:
+    """Forget by what a member's records are recognised, and recall every answer that told of any.
+
+    All bands are read once, however many of them go.
     """
-    match, at = evidence_match.c, stored.received_at
-    told = select(match.answer, match.platform).where(match.record == stored.incident)
-    rows = []
-    for answer, member in connection.execute(told):
-        name = hashlib.sha256(b"%d\x00%s" % (index, answer.encode())).hexdigest()
-        rows.append(
-            {
-                "id": f"rcl_{to_microseconds(at) // 1000:012x}{name[:20]}",
-                "platform": member,
-                "answer": answer,
-                "kind": EVIDENCE,
-                "recalled_at": at,
-            }
-        )
-    if rows and stored.op != Op.EXPIRED:
-        connection.execute(insert(recall), rows)
-    if rows:
-        connection.execute(delete(evidence_match).where(match.record == stored.incident))
+    mine, records = (
+        select(evidence.c[name]).where(evidence.c.platform == member) for name in ("id", "record")
+    )
+    if connection.execute(mine.limit(1)).one_or_none() is None:
+        return
+    _recall_matches(connection, evidence_match.c.record.in_(records), at)
+    connection.execute(delete(evidence_band).where(evidence_band.c.evidence.in_(mine)))
+    connection.execute(delete(evidence).where(evidence.c.platform == member))
+
+
+def withdraw_again(connection: Connection, ended: Select[Any], at: datetime) -> None:
+    """Forget and recall what came back, as from a restored table, though it was withdrawn.
+
+    *Shape*: `ended` are the records that ended; suspended members' are withdrawn too.
+    """
+    for table in (evidence, evidence_match):
+        back = select(table.c.record).where(table.c.record.in_(ended)).distinct()
+        for record in connection.execute(back).scalars().all():
+            delete_pieces(connection, record)
+            recall_record(connection, record, at)
+    suspended = select(platform.c.id).where(platform.c.state == PlatformState.SUSPENDED.value)
+    held = select(evidence.c.platform).where(evidence.c.platform.in_(suspended)).distinct()
+    for member in connection.execute(held).scalars().all():
+        withdraw_member(connection, member, at)
+
+
+def _await_askers(connection: Connection) -> None:
+    """Wait for each question that may have found what goes; who asks later waits for the commit.
+
+    One lock for all can't be taken in two orders, and whoever comes after a withdrawal stands
+    behind it: rows that questions share would be shared on and on, and the log would stand still.
+    On SQLite writers take turns.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ASKING})")
+
+
+def _recall_matches(connection: Connection, about: ColumnElement[bool], at: datetime) -> None:
+    """Recall the answers that told of some records. Only who holds the log's lock does.
+
+    An id begins with a time that is later than all before it, whatever the clock says: a list that
+    goes on behind an id misses nothing that is written after it was read.
+    """
+    _await_askers(connection)
+    matched = select(evidence_match.c.answer, evidence_match.c.platform).where(about)
+    told = connection.execute(matched.distinct()).all()
+    if not told:
+        return
+    last = connection.execute(select(func.max(recall.c.id))).scalar_one()
+    time = max(to_microseconds(at) // 1000, int(last[4:16], 16) + 1 if last else 0)
+    rows = [
+        {
+            "id": f"rcl_{time:012x}{hashlib.sha256(answer.encode()).hexdigest()[:20]}",
+            "platform": member,
+            "answer": answer,
+            "kind": EVIDENCE,
+            "recalled_at": at,
+        }
+        for answer, member in told
+    ]
+    connection.execute(insert(recall), rows)
+    connection.execute(delete(evidence_match).where(about))
 
 
 def stream_evidence(connection: Connection) -> Iterator[tuple[int, tuple[object, ...]]]:
@@ -289,13 +345,11 @@ def _find_same(connection: Connection, digest: bytes | None, group: str) -> set[
 
 
 def hold_pieces(connection: Connection, ids: Iterable[int]) -> set[int]:
-    """Hold pieces until the transaction ends, so that nobody withdraws them unheard.
-
-    *Shape*: those that are still there and that nobody is taking back right now: who asks waits
-    for no withdrawal.
-    """
-    chosen = select(evidence.c.id).where(evidence.c.id.in_(list(ids))).order_by(evidence.c.id)
-    return set(connection.execute(chosen.with_for_update(read=True, skip_locked=True)).scalars())
+    """Give which pieces are still there; until the transaction ends none goes unheard."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock_shared({_ASKING})")
+    there = select(evidence.c.id).where(evidence.c.id.in_(list(ids)))
+    return set(connection.execute(there).scalars())
 
 
 # --- Who was told, and who is told again -------------------------------------------------------
