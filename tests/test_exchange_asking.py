@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from ledger.ledger import Ledger
 
 PDQ, FILE = digest("picture"), digest("forged")
+SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 VARIABLES = 280  # as many as a question binds where this is SQLite's limit
 
 
@@ -241,6 +243,32 @@ def test_question_without_a_match_waits_for_no_writer(
         meanwhile = list(answered)
     asking.join()
     assert meanwhile == [(None,)]
+
+
+def test_both_kinds_of_questions_search_in_a_snapshot_and_then_write(
+    ledger: Ledger, shops: list[Simulator], now: datetime
+) -> None:
+    a, b, _ = shops
+    a.send(forgery(a, FILE, PDQ, now), now)
+    settle(ledger, now)
+    sought, said = (Sought(FILE, ((PDQ,),)),), []
+    asked = replace(b.request("buyer", ()), evidence=sought)
+    event.listen(
+        ledger.database.engine, "before_cursor_execute", lambda *call: said.append(call[2])
+    )
+    for ask in (
+        partial(match_evidence, ledger, b.caller(now), sought, now),
+        partial(assess_risk, ledger, b.caller(now), asked, now),
+    ):
+        said.clear()
+        ask()
+        told = [one.split()[0] for one in said]
+        search = next(place for place, one in enumerate(said) if "evidence.digest = " in one)
+        begun = search - 1 - told[search - 1 :: -1].index("BEGIN")
+        writing = told.index("BEGIN", search)
+        assert said[begun] == ("BEGIN" if ledger.database.embedded else SNAPSHOT)
+        assert said[writing] == ("BEGIN IMMEDIATE" if ledger.database.embedded else "BEGIN")
+        assert told.index("INSERT") > writing
 
 
 def test_what_is_withdrawn_between_search_and_record_is_not_told_and_the_rest_is(
