@@ -96,7 +96,7 @@ def _loss(told: OutcomeRequest) -> Money | None:
 def read_risk_assessment(ledger: Ledger, call: Call[None]) -> Answer:
     """Read one of your answers again.
 
-    410 once something that it rested on has been erased.
+    410 once something that it rested on has been erased, or a match that it told of taken back.
     """
     found = find_assessment(ledger, call.caller, call.path["assessment_id"])
     return render_text(found.text, media_type=JSON)

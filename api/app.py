@@ -166,13 +166,13 @@ def _admit(
     if refused is not None:
         return refused
     caller = None
-    if operation.scope is not None:
+    if operation.scopes:
         authorization = asked.headers.get("Authorization")
         try:
             caller = gate.identify(authorization, now)
-            require_scope(caller, operation.scope)
+            require_scope(caller, *operation.scopes)
         except (InvalidToken, InsufficientScope) as error:
-            return _challenge(error, authorization, operation.scope)
+            return _challenge(error, authorization, operation.scopes[0])
     for name, pattern in operation.patterns.items():
         if re.fullmatch(pattern, path[name], re.ASCII) is None:
             raise NotFound("There is no such thing.")

@@ -10,7 +10,7 @@ from api.operation import Reply, RequestModel, json_body, operation
 from api.questions import EVIDENCE, SoughtEvidence, read_evidence
 from api.rendering import render_instant, render_json
 from ledger.errors import UnknownRecall
-from ledger.matching import acknowledge, list_recalls, match_evidence
+from ledger.matching import RECALL_SCOPES, acknowledge, list_recalls, match_evidence
 
 if TYPE_CHECKING:
     from api.operation import Call
@@ -145,7 +145,7 @@ def create_evidence_matches(ledger: Ledger, call: Call[EvidenceMatchRequest]) ->
     "GET",
     "/v1/recalls",
     tag="Recalls",
-    scope="risk:read",
+    scope=RECALL_SCOPES,
     query=RecallQuery,
     replies=(
         Reply(
@@ -158,7 +158,10 @@ def create_evidence_matches(ledger: Ledger, call: Call[EvidenceMatchRequest]) ->
     ),
 )
 def read_recalls(ledger: Ledger, call: Call[None]) -> Answer:
-    """List the answers of yours that rest on what was taken back since."""
+    """List the answers of yours that rest on what was taken back since.
+
+    Either scope lists all of them, of both kinds of questions.
+    """
     asked = call.parse_query(RecallQuery)
     found, has_more = list_recalls(ledger, call.caller, asked.cursor or "", int(asked.limit))
     cursor = found[-1].id if has_more else None
@@ -173,7 +176,7 @@ def read_recalls(ledger: Ledger, call: Call[None]) -> Answer:
     "POST",
     "/v1/recalls/{recall_id}/acknowledgement",
     tag="Recalls",
-    scope="risk:read",
+    scope=RECALL_SCOPES,
     patterns={"recall_id": _RECALL_ID},
     replies=(
         Reply(

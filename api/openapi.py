@@ -158,7 +158,7 @@ def _render_operation(operation: Operation[Any]) -> dict[str, Any]:
         "operationId": operation.name,
         "tags": [operation.tag],
         "summary": summary,
-        "security": [{"platform": [operation.scope]}] if operation.scope else [],
+        "security": [{"platform": [scope]} for scope in operation.scopes],
         "parameters": _render_parameters(operation),
         "responses": _render_responses(operation),
     }
@@ -244,7 +244,7 @@ def _render_responses(operation: Operation[Any]) -> dict[str, Any]:
 def _group_errors(operation: Operation[Any]) -> dict[int, list[type[LedgerError]]]:
     """Group the refusals of an operation by status: its own and those of every gate before it."""
     errors = [*operation.errors]
-    if operation.scope is not None:
+    if operation.scopes:
         errors += [InvalidToken, InsufficientScope]
     if operation.patterns:
         errors.append(NotFound)

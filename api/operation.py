@@ -104,9 +104,10 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Operation(Generic[BodyT]):
-    """One method of one path. `scope` is None where anybody may call, or the body is signed.
+    """One method of one path. Any of `scopes` opens it.
 
-    *Shape*: `{name}` in a path is one segment of it, `{+name}` any number of them (RFC 6570).
+    *Shape*: without `scopes` anybody may call, or the body is signed. `{name}` in a path is one
+    segment of it, `{+name}` any number of them (RFC 6570).
     """
 
     method: str
@@ -114,7 +115,7 @@ class Operation(Generic[BodyT]):
     view: Callable[[Ledger, Call[BodyT]], Answer]
     tag: str
     body: Body[BodyT] | None
-    scope: str | None
+    scopes: tuple[str, ...]
     replies: tuple[Reply, ...]
     errors: tuple[type[LedgerError], ...] = ()
     patterns: Mapping[str, str] = field(default_factory=dict)
@@ -142,7 +143,7 @@ def operation(  # noqa: PLR0913 - the parts of a declaration
     path: str,
     *,
     tag: str,
-    scope: str | None,
+    scope: str | tuple[str, ...] | None,
     replies: tuple[Reply, ...],
     body: Body[BodyT] | None = None,
     errors: tuple[type[LedgerError], ...] = (),
@@ -163,7 +164,7 @@ def operation(  # noqa: PLR0913 - the parts of a declaration
             view=view,
             tag=tag,
             body=body,
-            scope=scope,
+            scopes=(scope,) if isinstance(scope, str) else scope or (),
             replies=replies,
             errors=(*errors, LedgerUnavailable),
             patterns=patterns or {},

@@ -222,7 +222,7 @@ def create_risk_assessment(ledger: Ledger, call: Call[RiskAssessmentRequest]) ->
 
     The answer is recorded before it is given. It is advice: the platform decides. A repeat under
     the same Idempotency-Key gets the same answer; once that isn't valid any more, 410 where what it
-    rested on was erased.
+    rested on was erased, or a match that it told of was taken back.
     """
     request = read_question(call.body, call.digest, call.idempotency_key)
     answer = assess_risk(ledger, call.caller, request, call.now)

@@ -135,7 +135,10 @@ def list_members(folder: Path, as_json: bool) -> None:
 @click.argument("uri", metavar="URL")
 @click.pass_obj
 def suspend(folder: Path, uri: str) -> None:
-    """Suspend a platform: it can neither report nor ask, and nothing undoes it. The log says so."""
+    """Suspend a platform: it can neither report nor ask, and nothing undoes it. The log says so.
+
+    The forged evidence that it reported matches no more, and whoever was told of it is told again.
+    """
     with open_own_ledger(folder, to_write=True) as ledger:
         suspend_platform(ledger, uri, clock.now())
     click.echo(json.dumps({"id": uri, "state": "suspended"}))

@@ -220,7 +220,7 @@ def scrub(folder: Path) -> None:
     erased bytes all the same; exit 1 where a step wasn't allowed.
     """
     with open_own_ledger(folder, to_write=True) as ledger:
-        again = destroy_again(ledger)
+        again = destroy_again(ledger, clock.now())
         scrubbed = scrub_database(ledger.database)
     if again:
         click.echo(f"Destroyed again: the content of {again} erased statements, which was there.")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ledger.errors import IdempotencyKeyReused, UnknownAssessment
 from ledger.identity.platform import require_scope
 from ledger.ledger import mint_id
-from ledger.reproducing import check_inputs
+from ledger.reproducing import check_inputs, check_matches
 from ledger.store import assessments, outcomes
 from ledger.store.assessments import GivenAnswer
 from ledger.store.engine import begin_read, begin_write
@@ -44,18 +44,23 @@ class Outcome:
 def find_assessment(ledger: Ledger, caller: Caller, assessment_id: str) -> GivenAnswer:
     """Give one of the caller's own answers again, exactly.
 
-    *Raises*: UnknownAssessment, InputsErased where it rested on what was erased since.
+    *Raises*: UnknownAssessment, InputsErased where it rested on what was erased since, or told of
+    a match that was taken back.
     """
-    one = _recall(ledger, caller, assessment_id)
+    one = _recall(ledger, caller, assessment_id, tells_matches=True)
     return GivenAnswer(one.id, one.answer)
 
 
-def _recall(ledger: Ledger, caller: Caller, assessment_id: str) -> StoredAssessment:
+def _recall(
+    ledger: Ledger, caller: Caller, assessment_id: str, *, tells_matches: bool
+) -> StoredAssessment:
     require_scope(caller, "risk:read")
     with begin_read(ledger.database, snapshot=True) as connection:
         found = assessments.find_assessment(connection, caller.platform.id, assessment_id)
         one = _about_one(found)
         check_inputs(ledger, connection, one)
+        if tells_matches:
+            check_matches(connection, one)
     return one
 
 
@@ -69,10 +74,10 @@ def _about_one(found: StoredAssessment | None) -> StoredAssessment:
 def show_merchant(ledger: Ledger, caller: Caller, assessment_id: str) -> dict[str, object]:
     """Give what the merchant of an order may see of an answer: its band, and the time to review.
 
-    Neither reasons nor identifiers nor a score, so that nobody learns why. *Raises*: as
-    `find_assessment`.
+    Neither reasons nor identifiers nor a score nor a match, so that nobody learns why. *Raises*:
+    UnknownAssessment, InputsErased where it rested on what was erased since.
     """
-    one = _recall(ledger, caller, assessment_id)
+    one = _recall(ledger, caller, assessment_id, tells_matches=False)
     answer = json.loads(one.answer)
     advice = answer["advice"] or {"review_window_hours": 0}
     return {

@@ -20,7 +20,7 @@ from ledger.graph.posting import day_number
 from ledger.identity.identifier import account_key, check_epoch, lookup_key
 from ledger.identity.platform import require_scope
 from ledger.ledger import learn_policies, mint_id
-from ledger.recognising import render_seen
+from ledger.recognising import hold, recognise, render_seen
 from ledger.recording import (
     NO_KEY,
     VALID_FOR,
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from ledger.incident.incident import Money
     from ledger.ledger import Ledger
     from ledger.risk.advice import Purpose
+    from ledger.store.evidence import Match
 
 PORTFOLIO_STATISTICS = "portfolio_statistics"  # a purpose that is about no single buyer
 
@@ -89,9 +90,14 @@ def assess_risk(
     where what it rested on was erased and the answer isn't valid any more.
     """
     _check_asker(ledger, caller, (request,))
-    platform = caller.platform
+    platform, sought = caller.platform, request.evidence
     asked = _bind(ledger, request)
-    with begin_write(ledger.database, autocommit=not request.evidence) as connection:
+    found: list[list[Match]] = []
+    if sought:
+        with begin_read(ledger.database, snapshot=True) as connection:
+            found = recognise(connection, sought, platform.group)
+    is_seen = any(found)
+    with begin_write(ledger.database, autocommit=not is_seen) as connection:
         if request.idempotency_key is not None:
             asking = Asking(request.idempotency_key, request.digest)
             repeated = find_repeated(ledger, connection, platform.id, asking, assessed_at)
@@ -99,10 +105,10 @@ def assess_risk(
                 return GivenAnswer(repeated.id, repeated.answer)
         evidence = assessments.read_evidence(connection, asked.keys)
         learn_policies(ledger, connection, evidence.policy_version, evidence.shadow_version)
-        matches = exchanged.find_matches(connection, request.evidence, platform.group)
+        matches = hold(connection, found, sought, platform.group) if is_seen else []
         seen = render_seen([one for of_file in matches for one in of_file])
         new = _answer(ledger, platform, request, asked, evidence, assessed_at, seen)
-        if request.evidence:  # one transaction: nobody withdraws in between what was matched
+        if is_seen:  # one transaction: nobody withdraws in between what was held
             record_bound(connection, new)
             exchanged.record_matches(connection, new.id, platform.id, matches, assessed_at)
             return GivenAnswer(new.id, new.answer)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from ledger.errors import LedgerCorrupt
 from ledger.graph.posting import bounded_mass, day_number, forward_mass
 from ledger.identity.identifier import account_key, lookup_key
+from ledger.identity.standing import name_suspended
 from ledger.identity.token import payload_of
 from ledger.incident.evidence import Piece, find_pieces
 from ledger.incident.incident import IncidentReport
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
 Override: TypeAlias = Separated | Recycled | Mark
 _REASONS = {Op.ACTIVATED: EntryReason.WINDOW_PASSED, Op.EXPIRED: EntryReason.RETENTION_ENDED}
 _DECIDED = {Op.DISPUTE_REJECTED: (1, 0), Op.EXPUNGED: (0, 1)}
-
 
 # What an operator may decide, and why.
 DECISION_REASONS = {
@@ -80,7 +80,8 @@ class Effect:
     counting from here where there is an `account`, under `claims`. `decided` are the reports of
     its reporter that this decides: upheld, overturned. `pieces` is by what evidence its record is
     recognised from here on, none where it isn't any more; None leaves it. What `ends` is the
-    record at `ref`, which is no incident; `named` are the lookup keys that it was about.
+    record at `ref`, which is no incident; `named` are the lookup keys that it was about. The member
+    that it `suspends` vouches for no evidence any more.
     """
 
     ref: int
@@ -96,6 +97,7 @@ class Effect:
     day: int = 0
     ends: bool = False
     named: tuple[bytes, ...] = ()
+    suspends: str | None = None
 
     @property
     def kinds(self) -> Mapping[bytes, int]:
@@ -189,7 +191,8 @@ def derive_effect(
         version = int(str(published.members["version"]))
         return Effect(NO_REF, EntryReason.NONE, policy_version=version)
     if op is Op.PLATFORM_CHANGED:
-        return Effect(NO_REF, EntryReason.NONE)
+        change = parse_ledger_statement(payload_of(open_event(ledger, stored))).members
+        return Effect(NO_REF, EntryReason.NONE, suspends=name_suspended(change))
     if op in BEGINNING and op is not Op.INCIDENT_CONFIRMED and stored.gone is not None:
         return Effect(NO_REF, EntryReason.NONE)
     if op is Op.EVIDENCE_SEEN:
@@ -199,8 +202,7 @@ def derive_effect(
         return Effect(NO_REF, EntryReason.NONE, override=override)
     if known is None and op in ENDING:
         return derive_end(ledger, stored, said, index)
-    content = said[0] if said else None
-    return _derive_change(ledger, policy, stored, known, content, index)
+    return _derive_change(ledger, policy, stored, known, said[0] if said else None, index)
 
 
 def _derive_change(
@@ -232,8 +234,7 @@ def _derive_change(
         reason = read_decision(ledger, stored)
         if reason is EntryReason.FIRST_OF_TWO:
             return Effect(ref, reason)
-    decided = _DECIDED.get(op, (0, 0))
-    effect = Effect(ref, reason, decided=decided)
+    effect = Effect(ref, reason, decided=_DECIDED.get(op, (0, 0)))
     if op is Op.CORRECTED:
         effect = _recognise(ledger, stored, effect)
     elif after in CLOSED:

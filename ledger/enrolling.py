@@ -147,18 +147,22 @@ def list_platforms(ledger: Ledger) -> tuple[tuple[Platform, tuple[PlatformKey, .
 
 
 def suspend_platform(ledger: Ledger, uri: str, at: datetime) -> None:
-    """Suspend a member: it can neither report nor ask. *Raises*: UnknownPlatform."""
+    """Suspend a member: it can neither report nor ask, and its evidence matches nothing any more.
+
+    It gets its place in the log at once, behind all that was accepted. *Raises*: UnknownPlatform.
+    """
     statement = _draft_change(ledger, {"change": "suspended", "platform": uri}, at)
     with begin_write(ledger.database) as connection:
+        entries.read_state(connection, lock=True)
+        while sequence_pending(ledger, connection):
+            pass  # what was accepted before is judged while it is a member
         platform = platforms.find_platform(connection, uri)
         if platform is None or platform.id == platforms.LEDGER_PLATFORM:
             raise UnknownPlatform("No platform of this name is enrolled.")
-        platforms.change_platform_state(connection, platform.id, PlatformState.SUSPENDED)
         entries.insert_event(connection, statement)
-        if ledger.database.embedded:
-            sequence_pending(ledger, connection)
-    if ledger.database.embedded:
-        publish_checkpoint(ledger, at)
+        while sequence_pending(ledger, connection):
+            pass
+    publish_checkpoint(ledger, at)
 
 
 def rotate_key(

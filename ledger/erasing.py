@@ -133,11 +133,11 @@ def _confirm(
     return hashlib.sha256(token).hexdigest()
 
 
-def destroy_again(ledger: Ledger) -> int:
+def destroy_again(ledger: Ledger, at: datetime) -> int:
     """Destroy what should be gone and is there, as after a restore; give how many statements."""
     with begin_write(ledger.database) as connection:
         entries.read_state(connection, lock=True)
-        return erasures.destroy_again(connection)
+        return erasures.destroy_again(connection, at)
 
 
 def list_erased(ledger: Ledger, now: datetime, *, unacknowledged: bool) -> list[ErasedIncident]:

@@ -1,8 +1,9 @@
 """Whether files were seen as forged before, by their hashes alone, and what is recalled of answers.
 
-What is true when: of an answer that told of a match it is written down of which records, to whom
-and when, in the transaction that found them. A withdrawal that comes later recalls the answer;
-one that came earlier leaves nothing to match. The hashes that were asked about are never written.
+What is true when: files are looked for in a snapshot, which keeps nobody waiting. Of an answer
+that tells of a match it is then written down on which records it rests, to whom and when, in one
+transaction that holds them. A withdrawal that comes later recalls the answer; one that came
+earlier leaves nothing to tell. The hashes that were asked about are never written.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 from ledger.errors import UnknownRecall
 from ledger.identity.platform import require_scope
 from ledger.ledger import mint_id
-from ledger.recognising import render_seen
+from ledger.recognising import hold, recognise, render_seen
 from ledger.store import entries, evidence
 from ledger.store.engine import begin_read, begin_write
 
@@ -26,10 +27,15 @@ if TYPE_CHECKING:
     from ledger.ledger import Ledger
     from ledger.store.evidence import Recall
 
+RECALL_SCOPES = ("risk:read", "evidence:read")  # answers of both kinds are recalled
+
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """An answer: what was seen before of each file, in the order of the files."""
+    """An answer: what was seen before of each file, in the order of the files.
+
+    *Shape*: of the first `log_size` entries all was looked at.
+    """
 
     id: str
     seen: tuple[dict[str, object] | None, ...]
@@ -43,10 +49,13 @@ def match_evidence(
     require_scope(caller, "evidence:read")
     answer = mint_id("em_", at)
     platform = caller.platform
-    with begin_write(ledger.database) as connection:
+    with begin_read(ledger.database, snapshot=True) as connection:
         size = entries.read_state(connection).size
-        found = evidence.find_matches(connection, sought, platform.group)
-        evidence.record_matches(connection, answer, platform.id, found, at)
+        found = recognise(connection, sought, platform.group)
+    if any(found):
+        with begin_write(ledger.database) as connection:
+            found = hold(connection, found, sought, platform.group)
+            evidence.record_matches(connection, answer, platform.id, found, at)
     return Matched(answer, tuple(render_seen(one) for one in found), size)
 
 
@@ -54,7 +63,7 @@ def list_recalls(
     ledger: Ledger, caller: Caller, after: str, limit: int
 ) -> tuple[list[Recall], bool]:
     """List the caller's recalls behind an id, and tell whether there are more."""
-    require_scope(caller, "risk:read")
+    require_scope(caller, *RECALL_SCOPES)
     with begin_read(ledger.database) as connection:
         found = evidence.select_recalls(connection, caller.platform.id, after, limit + 1)
     return found[:limit], len(found) > limit
@@ -65,7 +74,7 @@ def acknowledge(ledger: Ledger, caller: Caller, recall_id: str, at: datetime) ->
 
     *Raises*: UnknownRecall.
     """
-    require_scope(caller, "risk:read")
+    require_scope(caller, *RECALL_SCOPES)
     with begin_write(ledger.database) as connection:
         found = evidence.acknowledge_recall(connection, caller.platform.id, recall_id, at)
     if found is None:

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from ledger.errors import IdempotencyKeyReused, OrderConflict
 from ledger.ledger import mint_id
-from ledger.reproducing import check_inputs
+from ledger.reproducing import check_inputs, check_matches
 from ledger.risk.order import check_order
 from ledger.store import assessments
 from ledger.store.assessments import GivenAnswer, StoredAssessment
@@ -105,7 +105,7 @@ def find_repeated(
     """Find the record of the same body under the same key.
 
     *Raises*: IdempotencyKeyReused; InputsErased once the answer isn't valid any more and what it
-    was derived from was erased.
+    was derived from was erased, or a match that it told of was taken back.
     """
     if asking.idempotency_key is None:
         return None
@@ -114,4 +114,5 @@ def find_repeated(
         raise IdempotencyKeyReused("The Idempotency-Key was used for another request.")
     if known is not None and at >= known.assessed_at + VALID_FOR:
         check_inputs(ledger, connection, known)
+        check_matches(connection, known)
     return known

@@ -22,6 +22,7 @@ from ledger.risk.advice import Purpose
 from ledger.risk.answer import answer_question
 from ledger.sequencing import sequence_pending
 from ledger.store import assessments, entries, erasures, ledgers, overrides, platforms, scratch
+from ledger.store import evidence as exchanged
 from ledger.store.engine import begin_write
 from ledger.store.entries import LogState
 
@@ -98,6 +99,12 @@ def check_inputs(ledger: Ledger, connection: Connection, stored: StoredAssessmen
         raise InputsErased(_name_erased(gone))
     if gone:
         recompute_answer(ledger, connection, stored)
+
+
+def check_matches(connection: Connection, stored: StoredAssessment) -> None:
+    """Check that no match that a recorded answer told of was taken back. *Raises*: InputsErased."""
+    if exchanged.is_recalled(connection, stored.id):
+        raise InputsErased("A match that this answer told of was taken back since.")
 
 
 def _name_erased(indexes: list[int]) -> str:

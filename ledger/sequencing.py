@@ -28,6 +28,7 @@ from ledger.deriving import (
     waive,
 )
 from ledger.errors import LedgerCorrupt
+from ledger.identity.platform import PlatformState
 from ledger.identity.token import EVENT_TYPE, sign_token
 from ledger.incident.lifecycle import CLOSED
 from ledger.incident.statement import EVENT_PREFIX
@@ -36,6 +37,7 @@ from ledger.log.checkpoint import Checkpoint, sign_checkpoint
 from ledger.log.leaf import Leaf, Op, commit, encode_leaf, tag_issuer
 from ledger.log.merkle import frontier_root, grow, leaf_hash
 from ledger.privacy.sealing import SealedToken, seal, unseal
+from ledger.rights.retention import last_expired_day
 from ledger.store import (
     entries,
     erasures,
@@ -131,7 +133,7 @@ def draft_event(ledger: Ledger, event: StoredEvent, token: bytes) -> StoredEvent
     return replace(event, sealed=sealed, salt=secrets.token_bytes(32))
 
 
-def sequence_pending(  # noqa: C901, PLR0912, PLR0915 - flat: no frame stands between the one writer and its statements
+def sequence_pending(  # noqa: C901, PLR0912 - flat: no frame stands between the one writer and its statements
     ledger: Ledger,
     connection: Connection,
     limit: int = BATCH_MAX,
@@ -188,10 +190,7 @@ def sequence_pending(  # noqa: C901, PLR0912, PLR0915 - flat: no frame stands be
                 for cut in overrides.select_cut_edges(connection, one.override, ids):
                     postings.recount_tokens(connection, postings.cut_edge(connection, *cut))
             postings.forget_identifiers(connection, keys)
-        if effect.pieces is not None:
-            if evidence.delete_pieces(connection, stored.incident, unless=effect.pieces):
-                evidence.insert_recalls(connection, stored, index)
-            evidence.insert_pieces(connection, stored, index, effect.day, effect.pieces)
+        _recognise_anew(ledger, connection, stored, effect, index)
         erasures.destroy_content(connection, _name_ended(stored, effect, effect.after or known))
         version = effect.policy_version or version
         entry = build_entry(ledger, stored, effect, tag_keys[stored.platform], version)
@@ -207,6 +206,37 @@ def _keys_in(ledger: Ledger, content: StoredEvent | None) -> list[bytes]:
     """Give the lookup keys of the account and the tokens that a report names."""
     account, claims = find_keys(ledger, read_report(ledger, content))
     return [account, *(claim.key for claim in claims)]
+
+
+def _recognise_anew(
+    ledger: Ledger, connection: Connection, stored: StoredEvent, effect: Effect, index: int
+) -> None:
+    """Write down by what evidence is recognised from an entry on, and recall what isn't any more.
+
+    What merely grew old was true. An end that came sooner than its own report's is a correction's.
+    """
+    record, at = stored.incident, stored.received_at
+    if effect.suspends is not None:
+        member = platforms.suspend_member(connection, effect.suspends)
+        evidence.withdraw_member(connection, member, at)
+    if effect.pieces is None:
+        return
+    if evidence.delete_pieces(connection, record, unless=effect.pieces):
+        if stored.op == Op.EXPIRED and _is_old(ledger, connection, stored):
+            evidence.forget_matches(connection, record)
+        else:
+            evidence.recall_record(connection, record, at)
+    if not effect.pieces:
+        return
+    if platforms.read_member(connection, stored.platform).state is PlatformState.ACTIVE:
+        evidence.insert_pieces(connection, stored, index, effect.day, effect.pieces)
+
+
+def _is_old(ledger: Ledger, connection: Connection, expiry: StoredEvent) -> bool:
+    """Tell whether a record's own time is over, as what began it said."""
+    first, *_ = entries.select_incident_events(connection, expiry.incident)
+    last_day = last_expired_day(expiry.received_at, ledger.jurisdiction, Op(first.op))
+    return first.retention_day is not None and first.retention_day <= last_day
 
 
 def _recall(said: list[StoredEvent], erased: Mapping[int, Leaf]) -> list[StoredEvent]:

@@ -112,9 +112,9 @@ def test_content_that_is_there_in_spite_of_its_entry_is_named_and_destroyed_agai
     assert named(find(history, bring_back)) == {("content-kept", index) for index in gone}
     with begin_write(history.ledger.database) as connection:
         bring_back(connection)
-    assert destroy_again(history.ledger) == len(gone)
+    assert destroy_again(history.ledger, history.now) == len(gone)
     assert audit(history.ledger) == ()
-    assert destroy_again(history.ledger) == 0
+    assert destroy_again(history.ledger, history.now) == 0
 
 
 def _run(statement: Delete, connection: Connection) -> None:

@@ -16,13 +16,19 @@ from conftest import ORIGIN, ROOT
 from crash_launcher import Moment, Plan
 from crash_stage import Member, Stage, Told, render_environment, tell_time
 from crash_world import AFTER, BEFORE, KILLED
+from exact import settle
+from exchanging import forgery
+from reports import digest
+from simulator import Simulator
 
 from ledger.auditing import audit_ledger
 from ledger.enrolling import list_platforms
 from ledger.errors import LedgerUnavailable
 from ledger.governing import list_policies
 from ledger.identity.key import Algorithm, generate_signing_jwk, public_jwk
+from ledger.incident.evidence import Sought
 from ledger.ledger import open_ledger
+from ledger.matching import list_recalls, match_evidence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -91,14 +97,21 @@ def test_enrolment_that_died_is_repeated_or_was_done(
 def test_suspension_that_died_can_be_repeated(
     ledger: Ledger, stage: Stage, moment: Moment, state: str
 ) -> None:
-    member = Member(ledger, "shop-x", stage, Told(), tell_time())
+    member, now = Member(ledger, "shop-x", stage, Told(), tell_time()), tell_time()
     member.close()
-    uri = member.platform.uri
+    uri, asker = member.platform.uri, Simulator(ledger, "shop-y")
+    asker.enrol(now)
+    member.platform.send(forgery(member.platform, digest("forged"), None, now), now)
+    settle(ledger, now)
+    caller = asker.caller(now)
+    match_evidence(ledger, caller, [Sought(digest("forged"), ())], now)
     stage.plan(Plan(moment, "UPDATE platform SET"))
     assert stage.run("platform", "suspend", uri) == KILLED
-    assert read_members(ledger) == {uri: state}
+    assert read_members(ledger) == {uri: state, asker.uri: "active"}
+    assert len(list_recalls(ledger, caller, "", 9)[0]) == (state == "suspended")
     assert stage.run("platform", "suspend", uri) == 0
-    assert read_members(ledger) == {uri: "suspended"}
+    assert read_members(ledger) == {uri: "suspended", asker.uri: "active"}
+    assert len(list_recalls(ledger, caller, "", 9)[0]) == 1
     assert stage.run("worker", "--once") == 0
     assert is_clean(ledger)
 

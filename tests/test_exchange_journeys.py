@@ -40,10 +40,11 @@ from ledger.incident.rendering import render_event
 from ledger.incident.statement import Forgery, Withdrawal
 from ledger.incident.taxonomy import EvidenceKind, EvidenceSource
 from ledger.matching import Matched, list_recalls, match_evidence
+from ledger.recognising import hold, recognise
 from ledger.reporting import accept_event
 from ledger.store import tables
 from ledger.store.engine import begin_read, begin_write
-from ledger.store.evidence import find_matches, record_matches
+from ledger.store.evidence import record_matches
 from ledger_client.evidence.attributes import render_evidence
 from ledger_client.evidence.inspection import inspect
 from ledger_client.question import select_hashes
@@ -256,7 +257,8 @@ def test_withdrawal_waits_for_an_answer_that_found_it_and_recalls_that_answer(
 
     withdrawing = Thread(target=withdraw)
     with begin_write(ledger.database) as connection:
-        found = find_matches(connection, [Sought(said.digest, ())], b.group)
+        sought = [Sought(said.digest, ())]
+        found = hold(connection, recognise(connection, sought, b.group), sought, b.group)
         withdrawing.start()
         withdrawing.join(0.7)  # long enough for one that doesn't wait
         record_matches(connection, "em_1", caller.platform.id, found, now)
@@ -306,7 +308,7 @@ def test_evidence_goes_with_its_incident_and_only_erasing_is_told(
         for table, rows in zip(TABLES[:2], kept, strict=False):
             connection.execute(insert(table), rows)
     assert {one.code for one in audit(ledger)} == {"evidence-differs"}
-    destroy_again(ledger)
+    destroy_again(ledger, now)
     assert audit(ledger) == ()
 
 

@@ -392,5 +392,5 @@ def test_content_gone_unlawfully_and_content_kept_unlawfully_are_told_apart(
         ("content-kept", one.entry_index) for one in stored
     }
     with begin_write(ledger.database) as connection:
-        assert erasures.destroy_again(connection) == len(said)
+        assert erasures.destroy_again(connection, now) == len(said)
     assert audit(ledger) == ()

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, insert, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
 from ledger.graph.link import Presented, split_claims
+from ledger.incident.evidence import ASIDE
 from ledger.log.merkle import extend_frontier, leaf_hash
 from ledger.log.tile import TileAddress, build_tile
 from ledger.store.arrays import read_table
@@ -180,6 +181,23 @@ def test_lookup_keys_stay_out_of_the_planner_s_samples(database_url: str) -> Non
             )
         )
         assert list(sampled.scalars()) == [0, 0]
+
+
+def test_evidence_that_was_too_much_before_is_laid_aside(empty_database_url: str) -> None:
+    migrate(empty_database_url, "0011_chain_checkpoints")
+    members = [(number, 1 + (number > 130)) for number in range(1, 134)]  # 130 pieces and 3
+    with connect(empty_database_url) as connection, connection.begin():
+        piece = "INSERT INTO evidence (id, record, platform, digest, original, seen_day) VALUES "
+        for number, member in members:
+            connection.execute(text(f"{piece} ({number}, 'evd_1', {member}, '', 0, 0)"))
+            band = f"VALUES (7, {number}, '')"
+            connection.execute(text(f"INSERT INTO evidence_band (slot, evidence, pdq) {band}"))
+    migrate(empty_database_url)
+    with connect(empty_database_url) as connection:
+        places = METADATA.tables["evidence_band"].c
+        rows = connection.execute(select(places.slot, places.evidence)).all()
+    assert sorted(row for row in rows if row[0] != 7) == [(7 + ASIDE, 129), (7 + ASIDE, 130)]
+    assert len(rows) == len(members)
 
 
 def test_checkpoints_that_were_there_before_are_chained(empty_database_url: str) -> None:

@@ -84,7 +84,7 @@ REACHED = {
     "read_openapi": {200, 304},
     "read_docs": {200, 304},
 }
-CONSTRAINED = [one.name for one in OPERATIONS if one.patterns or one.scope]
+CONSTRAINED = [one.name for one in OPERATIONS if one.patterns or one.scopes]
 
 
 def bounded(examples: int) -> settings:

@@ -48,9 +48,9 @@ class Caller:
     expires_at: datetime
 
 
-def require_scope(caller: Caller, scope: str) -> None:
-    """Refuse a caller whose token lacks a scope. *Raises*: InsufficientScope."""
-    if scope not in caller.scopes:
+def require_scope(caller: Caller, *scopes: str) -> None:
+    """Refuse a caller whose token has none of some scopes. *Raises*: InsufficientScope."""
+    if caller.scopes.isdisjoint(scopes):
         raise InsufficientScope("The access token lacks the scope of this operation.")
 
 

@@ -59,6 +59,11 @@ def _is_itself(key: PlatformKey) -> bool:
         return False
 
 
+def name_suspended(members: Mapping[str, object]) -> str | None:
+    """Give the member that a statement about one suspends."""
+    return str(members.get("platform")) if members.get("change") == "suspended" else None
+
+
 def apply_change(before: Standing | None, members: Mapping[str, object], at: datetime) -> Standing:
     """Apply a statement about a member to what it was.
 

@@ -13,13 +13,12 @@ from sqlalchemy import bindparam, delete, func, select, union, update
 
 from ledger.incident.lifecycle import CLOSED, ENDING, LASTING
 from ledger.log.leaf import Op
-from ledger.store.evidence import delete_pieces
+from ledger.store.evidence import withdraw_again
 from ledger.store.overrides import delete_override
 from ledger.store.postings import forget_identifiers
 from ledger.store.tables import (
     event,
     event_content,
-    evidence,
     incident,
     log_entry,
     separation,
@@ -138,15 +137,17 @@ def select_gone(connection: Connection, size: int) -> list[int]:
     return sorted(connection.execute(union(reports, ended)).scalars())
 
 
-def destroy_again(connection: Connection) -> int:
+def destroy_again(connection: Connection, at: datetime) -> int:
     """Destroy the content of ended records that is there all the same; give how many statements.
 
-    Nothing leaves any but a restored table, or a hand.
+    Nothing leaves any but a restored table, or a hand. What was told of it meanwhile is recalled.
     """
     ended = select(event.c.incident).where(
         event.c.op.in_([int(op) for op in ENDING]), event.c.entry_index.is_not(None)
     )
-    closed = union(select(incident.c.id).where(incident.c.state.in_(_CLOSED)), ended)
+    closed = union(
+        select(incident.c.id.label("incident")).where(incident.c.state.in_(_CLOSED)), ended
+    )
     is_doomed = (
         event.c.incident.in_(closed)
         & event.c.entry_index.is_not(None)
@@ -156,9 +157,7 @@ def destroy_again(connection: Connection) -> int:
     gone = connection.execute(delete(event_content).where(event_content.c.event.in_(doomed)))
     blank = {"response_until": None, "active_from": None, "retention_day": None}
     connection.execute(update(event).where(is_doomed).values(blank))
-    known = select(evidence.c.record).where(evidence.c.record.in_(closed)).distinct()
-    for record in connection.execute(known).scalars().all():
-        delete_pieces(connection, record)
+    withdraw_again(connection, select(closed.subquery().c.incident), at)
     begun = select(event.c.entry_index).where(is_doomed, event.c.op.in_(_OVERRIDING))
     indexes = connection.execute(begun).scalars().all()
     for index in indexes:

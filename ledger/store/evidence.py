@@ -1,7 +1,9 @@
 """Statements about forged evidence: what is known and like it, and who was told of it.
 
 Likeness is found by bands and then verified: every piece within the distance is found, and none
-beyond it. Distances are counted here because SQLite counts no bits.
+beyond it. Distances are counted here because SQLite counts no bits. What one member can add to a
+question is bounded: of its pieces in one place of the index the first are looked at, and the others
+lie aside until one of those goes. So the rows are what they were if a piece that went never was.
 """
 
 from __future__ import annotations
@@ -9,30 +11,40 @@ from __future__ import annotations
 import hashlib
 import struct
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import bindparam, delete, insert, literal, or_, select, update
+from sqlalchemy import bindparam, delete, func, insert, literal, select, update
 
-from ledger.incident.evidence import DISTANCE_MAX, PROBES, Piece, Sought, list_slots, probe_slots
-from ledger.log.leaf import Op
+from ledger.identity.platform import PlatformState
+from ledger.incident.evidence import (
+    ASIDE,
+    DISTANCE_MAX,
+    PROBES,
+    Piece,
+    Sought,
+    list_slots,
+    probe_slots,
+)
 from ledger.store.columns import to_microseconds
 from ledger.store.tables import evidence, evidence_band, evidence_match, platform, recall
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Row
+    from sqlalchemy import ColumnElement, Row, Select
     from sqlalchemy.engine import Connection
 
     from ledger.store.entries import StoredEvent
 
 PIECES_BITS = 10  # 32 items of 16 frames and a picture each fit below an index
+CROWD_MAX = 128  # pieces of one member in one place of the index that a question looks at
+_CHUNK = 250  # ids bound at once
+_ASKING = 0x6263_6C65  # on PostgreSQL: held by who writes down matches, and alone by who withdraws
 EVIDENCE = "evidence"  # the kind of a recall: of what an answer said of its evidence
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """A known piece that is like one that was asked about. No distance is the very file.
 
     *Shape*: `record` is what was reported, `group` the corporate group of who reported it.
@@ -60,24 +72,36 @@ class Recall:
 _PIECES = select(evidence.c.id, evidence.c.digest, evidence.c.pdq, evidence.c.original).where(
     evidence.c.record == bindparam("about")
 )
+_CROWDED = (
+    select(evidence_band.c.slot)
+    .where(evidence_band.c.slot.in_(bindparam("slots", expanding=True)))
+    .group_by(evidence_band.c.slot)
+    .having(func.count() >= CROWD_MAX)
+)
+_OF_MEMBER = evidence_band.join(evidence, evidence.c.id == evidence_band.c.evidence)
+_FULL = _CROWDED.select_from(_OF_MEMBER).where(evidence.c.platform == bindparam("member"))
+_FIRST_ASIDE = (
+    select(evidence_band.c.evidence)
+    .select_from(_OF_MEMBER)
+    .where(evidence_band.c.slot == bindparam("aside"), evidence.c.platform == bindparam("member"))
+    .order_by(evidence_band.c.evidence)
+    .limit(1)
+)
 
 
 # --- What is known: written by the sequencer alone --------------------------------------------
 
 
 def delete_pieces(connection: Connection, record: str, *, unless: Sequence[Piece] = ()) -> bool:
-    """Forget by what a record was recognised, unless all of it still is; tell whether any went."""
+    """Forget the pieces of a record but those by which it still is known; tell if any went."""
     before = _read_pieces(connection.execute(_PIECES, {"about": record}))
-    if set(before.values()) <= set(unless):
-        return False
-    for number, piece in before.items():
+    kept = set(unless)
+    gone = {number: piece for number, piece in before.items() if piece not in kept}
+    for number, piece in gone.items():
         if piece.pdq is not None:
-            gone = evidence_band.c.slot.in_(list_slots(piece.pdq))
-            connection.execute(
-                delete(evidence_band).where(gone, evidence_band.c.evidence == number)
-            )
-    connection.execute(delete(evidence).where(evidence.c.record == record))
-    return True
+            _delete_bands(connection, number, piece.pdq)
+        connection.execute(delete(evidence).where(evidence.c.id == number))
+    return bool(gone)
 
 
 def insert_pieces(
@@ -91,9 +115,10 @@ def insert_pieces(
         return
     known = set(_read_pieces(connection.execute(_PIECES, {"about": stored.incident})).values())
     fresh = [piece for piece in pieces if piece not in known]
-    rows = [
-        {
-            "id": index << PIECES_BITS | place,
+    for place, piece in enumerate(fresh):
+        number = index << PIECES_BITS | place
+        row = {
+            "id": number,
             "record": stored.incident,
             "platform": stored.platform,
             "digest": piece.digest,
@@ -101,18 +126,44 @@ def insert_pieces(
             "original": int(piece.is_original),
             "seen_day": day,
         }
-        for place, piece in enumerate(fresh)
-    ]
-    if rows:
-        connection.execute(insert(evidence), rows)
-    bands = [
-        {"slot": slot, "evidence": row["id"], "pdq": piece.pdq}
-        for row, piece in zip(rows, fresh, strict=True)
-        if piece.pdq is not None
-        for slot in list_slots(piece.pdq)
-    ]
-    if bands:
-        connection.execute(insert(evidence_band), bands)
+        connection.execute(insert(evidence), row)
+        if piece.pdq is not None:
+            _insert_bands(connection, number, stored.platform, piece.pdq)
+
+
+def _insert_bands(connection: Connection, number: int, member: int, pdq: bytes) -> None:
+    """Put a piece in its places, aside where its member has filled one."""
+    slots = list_slots(pdq)
+    full = _find_full(connection, member, slots)
+    places = [slot + ASIDE if slot in full else slot for slot in slots]
+    rows = [{"slot": place, "evidence": number, "pdq": pdq} for place in places]
+    connection.execute(insert(evidence_band), rows)
+
+
+def _delete_bands(connection: Connection, number: int, pdq: bytes) -> None:
+    """Take a piece from its places; where its member had filled one, the next comes in."""
+    band, slots = evidence_band.c, list_slots(pdq)
+    member = connection.execute(
+        select(evidence.c.platform).where(evidence.c.id == number)
+    ).scalar_one()
+    full = _find_full(connection, member, slots)
+    held = select(band.slot).where(band.slot.in_(full), band.evidence == number)
+    left = connection.execute(held.order_by(band.slot)).scalars().all() if full else ()
+    places = [*slots, *(slot + ASIDE for slot in slots)]
+    connection.execute(delete(evidence_band).where(band.slot.in_(places), band.evidence == number))
+    for slot in left:
+        sought = {"aside": slot + ASIDE, "member": member}
+        following = connection.execute(_FIRST_ASIDE, sought).scalar_one_or_none()
+        coming = (band.slot == slot + ASIDE, band.evidence == following)
+        connection.execute(update(evidence_band).where(*coming).values(slot=slot))
+
+
+def _find_full(connection: Connection, member: int, slots: Sequence[int]) -> set[int]:
+    """Give those places in which a question looks at no more pieces of a member."""
+    crowded = connection.execute(_CROWDED, {"slots": slots}).scalars().all()
+    if not crowded:  # as nearly always: nothing is read but the index
+        return set()
+    return set(connection.execute(_FULL, {"slots": crowded, "member": member}).scalars())
 
 
 def _read_pieces(rows: Iterable[Row[Any]]) -> dict[int, Piece]:
@@ -122,29 +173,84 @@ def _read_pieces(rows: Iterable[Row[Any]]) -> dict[int, Piece]:
     }
 
 
-def insert_recalls(connection: Connection, stored: StoredEvent, index: int) -> None:
-    """Recall every answer that told of a statement's record, and forget that it told of it.
+def forget_matches(connection: Connection, record: str) -> None:
+    """Forget who was told of a record that was true and grew old."""
+    _await_askers(connection)
+    connection.execute(delete(evidence_match).where(evidence_match.c.record == record))
 
-    What merely grew old was true: its answers are forgotten without a recall.
+
+def recall_record(connection: Connection, record: str, at: datetime) -> None:
+    """Recall every answer that told of a record, and forget that it told of it."""
+    _recall_matches(connection, evidence_match.c.record == record, at)
+
+
+def withdraw_member(connection: Connection, member: int, at: datetime) -> None:
+    """Forget by what a member's records are recognised, and recall every answer that told of any.
+
+    All bands are read once, however many of them go.
     """
-    match, at = evidence_match.c, stored.received_at
-    told = select(match.answer, match.platform).where(match.record == stored.incident)
-    rows = []
-    for answer, member in connection.execute(told):
-        name = hashlib.sha256(b"%d\x00%s" % (index, answer.encode())).hexdigest()
-        rows.append(
-            {
-                "id": f"rcl_{to_microseconds(at) // 1000:012x}{name[:20]}",
-                "platform": member,
-                "answer": answer,
-                "kind": EVIDENCE,
-                "recalled_at": at,
-            }
-        )
-    if rows and stored.op != Op.EXPIRED:
-        connection.execute(insert(recall), rows)
-    if rows:
-        connection.execute(delete(evidence_match).where(match.record == stored.incident))
+    mine, records = (
+        select(evidence.c[name]).where(evidence.c.platform == member) for name in ("id", "record")
+    )
+    if connection.execute(mine.limit(1)).one_or_none() is None:
+        return
+    _recall_matches(connection, evidence_match.c.record.in_(records), at)
+    connection.execute(delete(evidence_band).where(evidence_band.c.evidence.in_(mine)))
+    connection.execute(delete(evidence).where(evidence.c.platform == member))
+
+
+def withdraw_again(connection: Connection, ended: Select[Any], at: datetime) -> None:
+    """Forget and recall what came back, as from a restored table, though it was withdrawn.
+
+    *Shape*: `ended` are the records that ended; suspended members' are withdrawn too.
+    """
+    for table in (evidence, evidence_match):
+        back = select(table.c.record).where(table.c.record.in_(ended)).distinct()
+        for record in connection.execute(back).scalars().all():
+            delete_pieces(connection, record)
+            recall_record(connection, record, at)
+    suspended = select(platform.c.id).where(platform.c.state == PlatformState.SUSPENDED.value)
+    held = select(evidence.c.platform).where(evidence.c.platform.in_(suspended)).distinct()
+    for member in connection.execute(held).scalars().all():
+        withdraw_member(connection, member, at)
+
+
+def _await_askers(connection: Connection) -> None:
+    """Wait for each question that may have found what goes; who asks later waits for the commit.
+
+    One lock for all can't be taken in two orders, and whoever comes after a withdrawal stands
+    behind it: rows that questions share would be shared on and on, and the log would stand still.
+    On SQLite writers take turns.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ASKING})")
+
+
+def _recall_matches(connection: Connection, about: ColumnElement[bool], at: datetime) -> None:
+    """Recall the answers that told of some records. Only who holds the log's lock does.
+
+    An id begins with a time that is later than all before it, whatever the clock says: a list that
+    goes on behind an id misses nothing that is written after it was read.
+    """
+    _await_askers(connection)
+    matched = select(evidence_match.c.answer, evidence_match.c.platform).where(about)
+    told = connection.execute(matched.distinct()).all()
+    if not told:
+        return
+    last = connection.execute(select(func.max(recall.c.id))).scalar_one()
+    time = max(to_microseconds(at) // 1000, int(last[4:16], 16) + 1 if last else 0)
+    rows = [
+        {
+            "id": f"rcl_{time:012x}{hashlib.sha256(answer.encode()).hexdigest()[:20]}",
+            "platform": member,
+            "answer": answer,
+            "kind": EVIDENCE,
+            "recalled_at": at,
+        }
+        for answer, member in told
+    ]
+    connection.execute(insert(recall), rows)
+    connection.execute(delete(evidence_match).where(about))
 
 
 def stream_evidence(connection: Connection) -> Iterator[tuple[int, tuple[object, ...]]]:
@@ -187,41 +293,63 @@ _LIKE_AT_ONCE = """
 """
 
 
-def find_matches(connection: Connection, sought: Iterable[Sought], group: str) -> list[list[Match]]:
-    """Give of each file what other groups reported of it.
+def find_matches(connection: Connection, sought: Sought, group: str) -> list[Match]:
+    """Give what other groups reported of one file: by its digest, or as found to be like it.
 
-    It is held until the transaction ends, so that nobody withdraws it unheard.
+    *Shape*: of a member's reports of the very file the first, and of those that are like it as many
+    as are looked at.
     """
-    return [
-        _select_matches(connection, one.digest, find_like(connection, one.forms), group)
-        for one in sought
-    ]
-
-
-def _select_matches(
-    connection: Connection, digest: bytes | None, nearest: Mapping[int, int], group: str
-) -> list[Match]:
-    """Give what other groups reported of one file: by its digest, or as found to be like it."""
-    statement = (
-        select(evidence, platform.c.group_name)
-        .join(platform, platform.c.id == evidence.c.platform)
-        .where(
-            or_(evidence.c.id.in_(list(nearest)), evidence.c.digest == digest),
-            platform.c.group_name != group,
-        )
-        .with_for_update(read=True, of=evidence)
-    )
+    nearest = find_like(connection, sought.forms)
+    ids = [*nearest, *_find_same(connection, sought.digest, group) - nearest.keys()]
+    parts = [ids[start : start + _CHUNK] for start in range(0, len(ids), _CHUNK)]
     return [
         Match(
-            row.id,
-            row.record,
-            row.group_name,
-            None if digest == bytes(row.digest) else nearest[row.id],
-            row.seen_day,
-            bool(row.original),
+            number,
+            record,
+            member_group,
+            None if sought.digest == digest else nearest[number],
+            seen_day,
+            bool(original),
         )
-        for row in connection.execute(statement)
+        for part in parts
+        for number, record, digest, seen_day, original, member_group in connection.execute(
+            _KNOWN, {"ids": part, "group": group}
+        )
     ]
+
+
+_KNOWN = (
+    select(
+        *(evidence.c.id, evidence.c.record, evidence.c.digest, evidence.c.seen_day),
+        *(evidence.c.original, platform.c.group_name),
+    )
+    .join(platform, platform.c.id == evidence.c.platform)
+    .where(evidence.c.id.in_(bindparam("ids", expanding=True)))
+    .where(platform.c.group_name != bindparam("group"))
+)
+
+
+def _find_same(connection: Connection, digest: bytes | None, group: str) -> set[int]:
+    """Give the first report of the very file of each member of another group."""
+    if digest is None:
+        return set()
+    first = (
+        select(evidence.c.id)
+        .where(evidence.c.digest == digest, evidence.c.platform == platform.c.id)
+        .order_by(evidence.c.seen_day, evidence.c.id)
+        .limit(1)
+        .scalar_subquery()
+    )
+    found = connection.execute(select(first).where(platform.c.group_name != group)).scalars()
+    return {number for number in found if number is not None}
+
+
+def hold_pieces(connection: Connection, ids: Iterable[int]) -> set[int]:
+    """Give which pieces are still there; until the transaction ends none goes unheard."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock_shared({_ASKING})")
+    there = select(evidence.c.id).where(evidence.c.id.in_(list(ids)))
+    return set(connection.execute(there).scalars())
 
 
 # --- Who was told, and who is told again -------------------------------------------------------
@@ -239,6 +367,12 @@ def record_matches(
     ]
     if rows:
         connection.execute(insert(evidence_match), rows)
+
+
+def is_recalled(connection: Connection, answer: str) -> bool:
+    """Tell whether a match that an answer told of was taken back since."""
+    about = (recall.c.answer == answer, recall.c.kind == EVIDENCE)
+    return connection.execute(select(recall.c.id).where(*about).limit(1)).one_or_none() is not None
 
 
 def select_recalls(connection: Connection, member: int, after: str, limit: int) -> list[Recall]:

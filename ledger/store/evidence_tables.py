@@ -27,13 +27,15 @@ evidence = Table(
     Column("id", RowId, primary_key=True, autoincrement=False),
     Column("record", String(40), nullable=False, index=True),
     Column("platform", Integer, nullable=False),
-    Column("digest", LargeBinary, nullable=False, index=True),
+    Column("digest", LargeBinary, nullable=False),
     Column("pdq", LargeBinary),
     Column("original", SmallInteger, nullable=False),
     Column("seen_day", Integer, nullable=False),
+    Index("ix_evidence_digest", "digest", "platform", "seen_day", "id"),
 )
 
 # Each hash once a band, beside the bits to count: a question reads nothing but the key's index.
+# What lies aside has its place above every place of a band (ledger/incident/evidence.py).
 evidence_band = Table(
     "evidence_band",
     METADATA,
@@ -62,7 +64,7 @@ recall = Table(
     METADATA,
     Column("id", String(40), primary_key=True),
     Column("platform", Integer, nullable=False),
-    Column("answer", String(40), nullable=False),
+    Column("answer", String(40), nullable=False, index=True),
     Column("kind", String(20), nullable=False),
     Column("recalled_at", Instant, nullable=False),
     Column("acknowledged_at", Instant),

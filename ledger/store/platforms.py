@@ -144,7 +144,7 @@ def find_platform(connection: Connection, uri: str) -> Platform | None:
 
 def read_member(connection: Connection, platform_id: int) -> Platform:
     """Read a platform by its row id. *Raises*: LedgerCorrupt where there is none."""
-    row = connection.execute(select(platform).where(platform.c.id == platform_id)).one_or_none()
+    row = connection.execute(_BY_ID, {"member": platform_id}).one_or_none()
     if row is None:
         raise LedgerCorrupt("Whoever asked is no member.")
     return _platform(row)
@@ -172,11 +172,14 @@ def select_tag_key(connection: Connection, platform_id: int) -> tuple[str, Seale
     return row.uri, SealedToken(ciphertext=row.tag_key, wrapped_key=row.tag_key_wrap)
 
 
-def change_platform_state(connection: Connection, platform_id: int, state: PlatformState) -> None:
-    """Set a platform's state."""
-    connection.execute(
-        update(platform).where(platform.c.id == platform_id).values(state=state.value)
-    )
+def suspend_member(connection: Connection, uri: str) -> int:
+    """Suspend a platform for good, and give its id. *Raises*: LedgerCorrupt where there is none."""
+    suspended = {"state": PlatformState.SUSPENDED.value}
+    changed = update(platform).where(platform.c.uri == uri).values(suspended)
+    member = connection.execute(changed.returning(platform.c.id)).scalar_one_or_none()
+    if member is None:
+        raise LedgerCorrupt("Who was suspended is no member.")
+    return int(member)
 
 
 def change_key_state(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import insert, select
 
+from ledger.identity.platform import PlatformState
 from ledger.store.engine import Database, open_database
 from ledger.store.tables import METADATA, platform
 
@@ -28,8 +29,8 @@ def open_scratch() -> Iterator[Database]:
 
 
 def copy_platforms(source: Connection, target: Connection) -> None:
-    """Copy the members, whose tag keys the entries need."""
-    derived = {"upheld": 0, "overturned": 0}
+    """Copy the members, whose tag keys the entries need, as they were before their first entry."""
+    derived = {"upheld": 0, "overturned": 0, "state": PlatformState.ACTIVE.value}
     rows = [dict(row._mapping) | derived for row in source.execute(select(platform))]  # noqa: SLF001
     if rows:
         target.execute(insert(platform), rows)
