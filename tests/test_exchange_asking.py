@@ -204,7 +204,7 @@ def test_answer_that_told_of_what_was_withdrawn_is_not_shown_again_once_it_is_no
     a.send(said, now)
     settle(ledger, now)
     told, other = (
-        replace(b.request(buyer, ()), idempotency_key=buyer, evidence=sought)
+        b.request(buyer, ())._replace(idempotency_key=buyer, evidence=sought)
         for buyer, sought in (("told", (Sought(FILE, ()),)), ("other", (Sought(PDQ, ()),)))
     )
     caller = b.caller(now)
@@ -252,7 +252,7 @@ def test_both_kinds_of_questions_search_in_a_snapshot_and_then_write(
     a.send(forgery(a, FILE, PDQ, now), now)
     settle(ledger, now)
     sought, said = (Sought(FILE, ((PDQ,),)),), []
-    asked = replace(b.request("buyer", ()), evidence=sought)
+    asked = b.request("buyer", ())._replace(evidence=sought)
     event.listen(
         ledger.database.engine, "before_cursor_execute", lambda *call: said.append(call[2])
     )
