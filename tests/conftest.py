@@ -1,12 +1,15 @@
 """What every test stands on: migrated databases of both kinds, a ledger, platforms with real keys.
 
 Schemas come from the migrations alone. Each test gets a database of its own, copied from one that
-was migrated once per process, so that tests may run side by side.
+was migrated once per process, so that tests may run side by side. All of it lies in memory where
+there is room: what a power cut would lose need not be kept.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from itertools import count
@@ -37,10 +40,22 @@ ROOT = Path(__file__).parent.parent
 ORIGIN = "ledger.example/sandbox"
 BACKENDS = ("sqlite", "postgresql")
 _NUMBERS = count(1)
+_ROOM_BYTES = 2 << 30  # some five times what two workers take
 
 # A busy machine is no failure: what a test may take is bounded by its number of examples.
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")
+
+
+def prefer_memory(usual: str = "/tmp", memory: str = "/dev/shm") -> None:  # noqa: S108 - names only
+    """Move temporary files into memory, unless a place was chosen for them or it has no room."""
+    if tempfile.gettempdir() != usual or not os.access(memory, os.W_OK | os.X_OK):
+        return
+    if shutil.disk_usage(memory).free > _ROOM_BYTES:
+        tempfile.tempdir = memory
+
+
+prefer_memory()  # before pytest and PostgreSQL ask for a folder
 
 
 def migration_config() -> Config:
