@@ -152,14 +152,14 @@ def serve(settings: Mapping[str, str]) -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def server(
-    sqlite_template: Path,
+    sqlite_migrated: Path,
     tmp_path_factory: pytest.TempPathFactory,
     profiles: Mapping[str, JurisdictionProfile],
     policy_text: str,
 ) -> Iterator[Server]:
     """Give a server of a sandbox ledger with one member."""
     path = tmp_path_factory.mktemp("served") / "ledger.sqlite"
-    shutil.copyfile(sqlite_template, path)
+    shutil.copyfile(sqlite_migrated, path)
     url, keys, now = f"sqlite:///{path}", create_keys(), datetime.now(UTC)
     create_ledger(
         url,
