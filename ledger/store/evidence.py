@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Row, Select
+    from sqlalchemy import ColumnElement, Select
     from sqlalchemy.engine import Connection
 
     from ledger.store.entries import StoredEvent
@@ -69,23 +69,33 @@ class Recall:
     acknowledged_at: datetime | None
 
 
-_PIECES = select(evidence.c.id, evidence.c.digest, evidence.c.pdq, evidence.c.original).where(
-    evidence.c.record == bindparam("about")
-)
+_PIECES = select(
+    *(evidence.c.id, evidence.c.digest, evidence.c.pdq, evidence.c.original, evidence.c.platform)
+).where(evidence.c.record == bindparam("about"))
 _CROWDED = (
     select(evidence_band.c.slot)
     .where(evidence_band.c.slot.in_(bindparam("slots", expanding=True)))
     .group_by(evidence_band.c.slot)
     .having(func.count() >= CROWD_MAX)
 )
-_OF_MEMBER = evidence_band.join(evidence, evidence.c.id == evidence_band.c.evidence)
-_FULL = _CROWDED.select_from(_OF_MEMBER).where(evidence.c.platform == bindparam("member"))
-_FIRST_ASIDE = (
-    select(evidence_band.c.evidence)
-    .select_from(_OF_MEMBER)
-    .where(evidence_band.c.slot == bindparam("aside"), evidence.c.platform == bindparam("member"))
-    .order_by(evidence_band.c.evidence)
+# Places in which a question looks at no more pieces of a member. It is asked of crowded ones alone,
+# which mostly there are none of: in one statement a planner without statistics would read it all.
+_FULL = _CROWDED.join(evidence, evidence.c.id == evidence_band.c.evidence).where(
+    evidence.c.platform == bindparam("member")
+)
+_aside = evidence_band.alias("aside")
+_NEXT = (
+    select(_aside.c.evidence)
+    .join(evidence, evidence.c.id == _aside.c.evidence)
+    .where(_aside.c.slot == bindparam("place") + ASIDE, evidence.c.platform == bindparam("member"))
+    .order_by(_aside.c.evidence)
     .limit(1)
+)
+_BRING_IN = (
+    update(evidence_band)
+    .where(evidence_band.c.slot == bindparam("place") + ASIDE)
+    .where(evidence_band.c.evidence == _NEXT.scalar_subquery())
+    .values(slot=bindparam("place"))
 )
 
 
@@ -93,13 +103,26 @@ _FIRST_ASIDE = (
 
 
 def delete_pieces(connection: Connection, record: str, *, unless: Sequence[Piece] = ()) -> bool:
-    """Forget the pieces of a record but those by which it still is known; tell if any went."""
-    before = _read_pieces(connection.execute(_PIECES, {"about": record}))
-    kept = set(unless)
-    gone = {number: piece for number, piece in before.items() if piece not in kept}
+    """Forget the pieces of a record but those by which it still is known; tell if any went.
+
+    Where its member had filled a place, the next piece comes in for one that goes.
+    """
+    rows, kept = connection.execute(_PIECES, {"about": record}).all(), set(unless)
+    gone = {number: one for number, one in _read_pieces(rows).items() if one not in kept}
+    band = evidence_band.c
     for number, piece in gone.items():
-        if piece.pdq is not None:
-            _delete_bands(connection, number, piece.pdq)
+        slots = [] if piece.pdq is None else list_slots(piece.pdq)
+        member = {"member": rows[0].platform}
+        crowded = connection.execute(_CROWDED, {"slots": slots}).scalars().all()
+        sought = member | {"slots": crowded}
+        full = connection.execute(_FULL, sought).scalars().all() if crowded else ()
+        for place in full:
+            mine = (band.slot == place, band.evidence == number)
+            if connection.execute(delete(evidence_band).where(*mine)).rowcount:
+                connection.execute(_BRING_IN, member | {"place": place})
+        places = (*slots, *(slot + ASIDE for slot in slots))
+        mine = (band.slot.in_(places), band.evidence == number)
+        connection.execute(delete(evidence_band).where(*mine))
         connection.execute(delete(evidence).where(evidence.c.id == number))
     return bool(gone)
 
@@ -109,6 +132,8 @@ def insert_pieces(
 ) -> None:
     """Write down by what a statement's record is recognised; what is known stays as it stood.
 
+    A piece lies aside in those places that its member has filled.
+
     *Units*: `day` of the statement since 1970-01-01.
     """
     if not pieces:
@@ -116,9 +141,8 @@ def insert_pieces(
     known = set(_read_pieces(connection.execute(_PIECES, {"about": stored.incident})).values())
     fresh = [piece for piece in pieces if piece not in known]
     for place, piece in enumerate(fresh):
-        number = index << PIECES_BITS | place
         row = {
-            "id": number,
+            "id": index << PIECES_BITS | place,
             "record": stored.incident,
             "platform": stored.platform,
             "digest": piece.digest,
@@ -127,46 +151,18 @@ def insert_pieces(
             "seen_day": day,
         }
         connection.execute(insert(evidence), row)
-        if piece.pdq is not None:
-            _insert_bands(connection, number, stored.platform, piece.pdq)
+        if piece.pdq is None:
+            continue
+        slots = list_slots(piece.pdq)
+        crowded = connection.execute(_CROWDED, {"slots": slots}).scalars().all()
+        member = {"slots": crowded, "member": stored.platform}
+        full = set(connection.execute(_FULL, member).scalars()) if crowded else ()
+        places = [slot + ASIDE if slot in full else slot for slot in slots]
+        bands = [{"slot": slot, "evidence": row["id"], "pdq": piece.pdq} for slot in places]
+        connection.execute(insert(evidence_band), bands)
 
 
-def _insert_bands(connection: Connection, number: int, member: int, pdq: bytes) -> None:
-    """Put a piece in its places, aside where its member has filled one."""
-    slots = list_slots(pdq)
-    full = _find_full(connection, member, slots)
-    places = [slot + ASIDE if slot in full else slot for slot in slots]
-    rows = [{"slot": place, "evidence": number, "pdq": pdq} for place in places]
-    connection.execute(insert(evidence_band), rows)
-
-
-def _delete_bands(connection: Connection, number: int, pdq: bytes) -> None:
-    """Take a piece from its places; where its member had filled one, the next comes in."""
-    band, slots = evidence_band.c, list_slots(pdq)
-    member = connection.execute(
-        select(evidence.c.platform).where(evidence.c.id == number)
-    ).scalar_one()
-    full = _find_full(connection, member, slots)
-    held = select(band.slot).where(band.slot.in_(full), band.evidence == number)
-    left = connection.execute(held.order_by(band.slot)).scalars().all() if full else ()
-    places = [*slots, *(slot + ASIDE for slot in slots)]
-    connection.execute(delete(evidence_band).where(band.slot.in_(places), band.evidence == number))
-    for slot in left:
-        sought = {"aside": slot + ASIDE, "member": member}
-        following = connection.execute(_FIRST_ASIDE, sought).scalar_one_or_none()
-        coming = (band.slot == slot + ASIDE, band.evidence == following)
-        connection.execute(update(evidence_band).where(*coming).values(slot=slot))
-
-
-def _find_full(connection: Connection, member: int, slots: Sequence[int]) -> set[int]:
-    """Give those places in which a question looks at no more pieces of a member."""
-    crowded = connection.execute(_CROWDED, {"slots": slots}).scalars().all()
-    if not crowded:  # as nearly always: nothing is read but the index
-        return set()
-    return set(connection.execute(_FULL, {"slots": crowded, "member": member}).scalars())
-
-
-def _read_pieces(rows: Iterable[Row[Any]]) -> dict[int, Piece]:
+def _read_pieces(rows: Iterable[Any]) -> dict[int, Piece]:
     return {
         row.id: Piece(bytes(row.digest), row.pdq and bytes(row.pdq), bool(row.original))
         for row in rows
