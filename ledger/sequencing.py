@@ -28,7 +28,6 @@ from ledger.deriving import (
     waive,
 )
 from ledger.errors import LedgerCorrupt
-from ledger.identity.platform import PlatformState
 from ledger.identity.token import EVENT_TYPE, sign_token
 from ledger.incident.lifecycle import CLOSED
 from ledger.incident.statement import EVENT_PREFIX
@@ -133,7 +132,7 @@ def draft_event(ledger: Ledger, event: StoredEvent, token: bytes) -> StoredEvent
     return replace(event, sealed=sealed, salt=secrets.token_bytes(32))
 
 
-def sequence_pending(  # noqa: C901, PLR0912 - flat: no frame stands between the one writer and its statements
+def sequence_pending(  # noqa: C901, PLR0912, PLR0915 - flat: no frame stands between the one writer and its statements
     ledger: Ledger,
     connection: Connection,
     limit: int = BATCH_MAX,
@@ -141,9 +140,7 @@ def sequence_pending(  # noqa: C901, PLR0912 - flat: no frame stands between the
 ) -> int:
     """Give pending statements their indexes and apply them; give how many there were.
 
-    Runs in a writing transaction. *Shape*: `erased` are the entries, by index, of what was erased,
-    for whoever derives anew. *Raises*: LedgerUnavailable where another sequencer was faster,
-    LedgerCorrupt where what is stored can't be what was accepted.
+    *Shape*: `erased` has by index what was erased. *Raises*: LedgerUnavailable, LedgerCorrupt.
     """
     state = entries.read_state(connection, lock=True)
     version = state.policy_version
@@ -165,8 +162,7 @@ def sequence_pending(  # noqa: C901, PLR0912 - flat: no frame stands between the
             ids = postings.ensure_identifiers(connection, one.kinds)
             if one.ends:
                 overrides.delete_override(connection, one.ref)
-            keys = list(one.named)
-            before, after = one.before, one.after
+            keys, before, after = list(one.named), one.before, one.after
             if before is not None and before.account is not None:
                 keys += _keys_in(ledger, entries.find_entry_event(connection, before.content_index))
                 incidents.replace_incident(connection, replace(before, account=None))
@@ -190,7 +186,13 @@ def sequence_pending(  # noqa: C901, PLR0912 - flat: no frame stands between the
                 for cut in overrides.select_cut_edges(connection, one.override, ids):
                     postings.recount_tokens(connection, postings.cut_edge(connection, *cut))
             postings.forget_identifiers(connection, keys)
-        _recognise_anew(ledger, connection, stored, effect, index)
+        if effect.suspends is not None:
+            _suspend(connection, effect.suspends, stored.received_at)
+        if effect.pieces is not None:
+            if evidence.delete_pieces(connection, stored.incident, unless=effect.pieces):
+                at, was_true = stored.received_at, _is_old(ledger, connection, stored)
+                evidence.end_matches(connection, [stored.incident], at, was_true=was_true)
+            evidence.insert_pieces(connection, stored, index, effect.day, effect.pieces)
         erasures.destroy_content(connection, _name_ended(stored, effect, effect.after or known))
         version = effect.policy_version or version
         entry = build_entry(ledger, stored, effect, tag_keys[stored.platform], version)
@@ -208,34 +210,20 @@ def _keys_in(ledger: Ledger, content: StoredEvent | None) -> list[bytes]:
     return [account, *(claim.key for claim in claims)]
 
 
-def _recognise_anew(
-    ledger: Ledger, connection: Connection, stored: StoredEvent, effect: Effect, index: int
-) -> None:
-    """Write down by what evidence is recognised from an entry on, and recall what isn't any more.
+def _suspend(connection: Connection, uri: str, at: datetime) -> None:
+    """Suspend a member, whose evidence nobody vouches for any more."""
+    evidence.withdraw_member(connection, platforms.suspend_member(connection, uri), at)
 
-    What merely grew old was true. An end that came sooner than its own report's is a correction's.
+
+def _is_old(ledger: Ledger, connection: Connection, ending: StoredEvent) -> bool:
+    """Tell whether a record merely grew old, and was true: its own time is over.
+
+    *Shape*: as what began it said. An end that came sooner is a correction's.
     """
-    record, at = stored.incident, stored.received_at
-    if effect.suspends is not None:
-        member = platforms.suspend_member(connection, effect.suspends)
-        evidence.withdraw_member(connection, member, at)
-    if effect.pieces is None:
-        return
-    if evidence.delete_pieces(connection, record, unless=effect.pieces):
-        if stored.op == Op.EXPIRED and _is_old(ledger, connection, stored):
-            evidence.forget_matches(connection, record)
-        else:
-            evidence.recall_record(connection, record, at)
-    if not effect.pieces:
-        return
-    if platforms.read_member(connection, stored.platform).state is PlatformState.ACTIVE:
-        evidence.insert_pieces(connection, stored, index, effect.day, effect.pieces)
-
-
-def _is_old(ledger: Ledger, connection: Connection, expiry: StoredEvent) -> bool:
-    """Tell whether a record's own time is over, as what began it said."""
-    first, *_ = entries.select_incident_events(connection, expiry.incident)
-    last_day = last_expired_day(expiry.received_at, ledger.jurisdiction, Op(first.op))
+    if ending.op != Op.EXPIRED:
+        return False
+    first, *_ = entries.select_incident_events(connection, ending.incident)
+    last_day = last_expired_day(ending.received_at, ledger.jurisdiction, Op(first.op))
     return first.retention_day is not None and first.retention_day <= last_day
 
 

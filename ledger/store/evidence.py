@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Select
+    from sqlalchemy import Select
     from sqlalchemy.engine import Connection
 
     from ledger.store.entries import StoredEvent
@@ -132,11 +132,12 @@ def insert_pieces(
 ) -> None:
     """Write down by what a statement's record is recognised; what is known stays as it stood.
 
-    A piece lies aside in those places that its member has filled.
+    A piece lies aside in those places that its member has filled; a suspended member's is none.
 
     *Units*: `day` of the statement since 1970-01-01.
     """
-    if not pieces:
+    standing = select(platform.c.state).where(platform.c.id == stored.platform)
+    if not pieces or connection.execute(standing).scalar_one() == PlatformState.SUSPENDED.value:
         return
     known = set(_read_pieces(connection.execute(_PIECES, {"about": stored.incident})).values())
     fresh = [piece for piece in pieces if piece not in known]
@@ -169,17 +170,6 @@ def _read_pieces(rows: Iterable[Any]) -> dict[int, Piece]:
     }
 
 
-def forget_matches(connection: Connection, record: str) -> None:
-    """Forget who was told of a record that was true and grew old."""
-    _await_askers(connection)
-    connection.execute(delete(evidence_match).where(evidence_match.c.record == record))
-
-
-def recall_record(connection: Connection, record: str, at: datetime) -> None:
-    """Recall every answer that told of a record, and forget that it told of it."""
-    _recall_matches(connection, evidence_match.c.record == record, at)
-
-
 def withdraw_member(connection: Connection, member: int, at: datetime) -> None:
     """Forget by what a member's records are recognised, and recall every answer that told of any.
 
@@ -190,7 +180,7 @@ def withdraw_member(connection: Connection, member: int, at: datetime) -> None:
     )
     if connection.execute(mine.limit(1)).one_or_none() is None:
         return
-    _recall_matches(connection, evidence_match.c.record.in_(records), at)
+    end_matches(connection, records, at)
     connection.execute(delete(evidence_band).where(evidence_band.c.evidence.in_(mine)))
     connection.execute(delete(evidence).where(evidence.c.platform == member))
 
@@ -204,7 +194,7 @@ def withdraw_again(connection: Connection, ended: Select[Any], at: datetime) -> 
         back = select(table.c.record).where(table.c.record.in_(ended)).distinct()
         for record in connection.execute(back).scalars().all():
             delete_pieces(connection, record)
-            recall_record(connection, record, at)
+            end_matches(connection, [record], at)
     suspended = select(platform.c.id).where(platform.c.state == PlatformState.SUSPENDED.value)
     held = select(evidence.c.platform).where(evidence.c.platform.in_(suspended)).distinct()
     for member in connection.execute(held).scalars().all():
@@ -222,30 +212,37 @@ def _await_askers(connection: Connection) -> None:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ASKING})")
 
 
-def _recall_matches(connection: Connection, about: ColumnElement[bool], at: datetime) -> None:
-    """Recall the answers that told of some records. Only who holds the log's lock does.
+def end_matches(
+    connection: Connection,
+    records: Sequence[str] | Select[Any],
+    at: datetime,
+    *,
+    was_true: bool = False,
+) -> None:
+    """Recall every answer that told of some records, and forget that it told of them.
 
-    An id begins with a time that is later than all before it, whatever the clock says: a list that
+    What `was_true` is forgotten without a recall. An id begins with a time that is later than all
+    before it, whatever the clock says, since only who holds the log's lock writes one: a list that
     goes on behind an id misses nothing that is written after it was read.
     """
     _await_askers(connection)
+    about = evidence_match.c.record.in_(records)
     matched = select(evidence_match.c.answer, evidence_match.c.platform).where(about)
-    told = connection.execute(matched.distinct()).all()
-    if not told:
-        return
-    last = connection.execute(select(func.max(recall.c.id))).scalar_one()
-    time = max(to_microseconds(at) // 1000, int(last[4:16], 16) + 1 if last else 0)
-    rows = [
-        {
-            "id": f"rcl_{time:012x}{hashlib.sha256(answer.encode()).hexdigest()[:20]}",
-            "platform": member,
-            "answer": answer,
-            "kind": EVIDENCE,
-            "recalled_at": at,
-        }
-        for answer, member in told
-    ]
-    connection.execute(insert(recall), rows)
+    told = [] if was_true else connection.execute(matched.distinct()).all()
+    if told:
+        last = connection.execute(select(func.max(recall.c.id))).scalar_one()
+        time = max(to_microseconds(at) // 1000, int(last[4:16], 16) + 1 if last else 0)
+        rows = [
+            {
+                "id": f"rcl_{time:012x}{hashlib.sha256(answer.encode()).hexdigest()[:20]}",
+                "platform": member,
+                "answer": answer,
+                "kind": EVIDENCE,
+                "recalled_at": at,
+            }
+            for answer, member in told
+        ]
+        connection.execute(insert(recall), rows)
     connection.execute(delete(evidence_match).where(about))
 
 
