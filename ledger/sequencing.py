@@ -236,19 +236,18 @@ def build_entry(
     ledger: Ledger, stored: StoredEvent, effect: Effect, tag_key: bytes, policy_version: int
 ) -> bytes:
     """Build the exact bytes of an entry (docs/format.md, leaf v1)."""
-    if stored.gone is not None:  # nothing opens its commitment and tag: they stay as they are
-        commitment, tag = stored.gone.commitment, stored.gone.issuer_tag
+    if stored.gone is not None:  # nothing opens its commitment, which its platform tagged
+        commitment = stored.gone.commitment
     elif stored.salt is None:
         raise LedgerCorrupt("An event's salt is missing.")
     else:
         commitment = commit(stored.salt, open_event(ledger, stored))
-        tag = tag_issuer(tag_key, commitment)
     leaf = Leaf(
         op=Op(stored.op),
         reason=effect.reason,
         policy_version=policy_version,
         ref=effect.ref,
-        issuer_tag=tag,
+        issuer_tag=tag_issuer(tag_key, commitment),
         commitment=commitment,
     )
     return encode_leaf(leaf)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ledger.errors import InvalidEntry, InvalidInput, InvalidNote, InvalidProof
+from ledger.incident.lifecycle import FOLLOWING
 from ledger.log.checkpoint import open_checkpoint
 from ledger.log.leaf import parse_leaf, tag_issuer
 from ledger.log.merkle import HASH_BYTES, extend_frontier, frontier_root, leaf_hash
@@ -54,7 +55,8 @@ class Progress:
     """How far entries were read, and whose were told.
 
     *Shape*: `note` is the checkpoint up to which they are read; `own` has the commitments of the
-    entries that bear our tag, by index; `tag_key_hash` names the key that told them, if any did.
+    entries that bear our tag, by index, and nothing for one that speaks for us about one of them
+    without our tag; `tag_key_hash` names the key that told them, if any did.
     """
 
     size: int = 0
@@ -297,10 +299,12 @@ def _extend(
         frontier = extend_frontier(reached, frontier, [leaf_hash(one) for one in entries])
         for index, entry in enumerate(entries, reached):
             leaf = parse_leaf(entry)
-            if member is not None and hmac.compare_digest(
-                tag_issuer(member.tag_key, leaf.commitment), leaf.issuer_tag
-            ):
+            if member is None:
+                continue
+            if hmac.compare_digest(tag_issuer(member.tag_key, leaf.commitment), leaf.issuer_tag):
                 own[index] = leaf.commitment
+            elif leaf.op in FOLLOWING and leaf.ref in own:
+                own[index] = b""
         reached += len(entries)
         yield replace(reading, size=reached, frontier=frontier, own=own)
 
@@ -338,7 +342,12 @@ def _judge_own(
         for index, commitment in proved.items()
         if index < state.size and state.own.get(index) != commitment
     ]
-    unknown = [index for index in state.own if index not in proved]
+    alarms += [
+        Alarm("entry-unsent", f"Entry {index} speaks for us about ours, without our tag.")
+        for index, commitment in state.own.items()
+        if not commitment
+    ]
+    unknown = [index for index, one in state.own.items() if one and index not in proved]
     unproved = [jti for jti in statements.sent if jti not in statements.proved]
     if len(unknown) > len(unproved):
         named = ", ".join(str(index) for index in unknown)
