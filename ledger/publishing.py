@@ -76,16 +76,18 @@ def check_witnesses(
     """Ask every witness how far it is, and refuse to go on where one is ahead of the log.
 
     They are shown the checkpoint of the empty log, which every history of this log continues, so
-    that nothing is signed that could be regretted. Their answers are kept for readiness; those of
-    `without` are forgotten. *Raises*: LedgerCorrupt where a witness cosigned more than the log has.
+    that nothing is signed that could be regretted, and tell their size by a conflict or by cosigning
+    it. Their answers are kept for readiness; those of `without` are forgotten. *Raises*: LedgerCorrupt where a witness cosigned more than the log has.
     """
     if ledger.witnesses is None:
         return []
     empty = sign_checkpoint(Checkpoint(ledger.origin, 0, EMPTY_ROOT), ledger.signer)
+    body = empty.partition("\n\n")[0] + "\n"
 
     def probe(witness: Witness) -> Heard:
         try:
-            ask(witness, AddCheckpoint(0, (), empty))
+            # Any server says 200 of anything; who cosigned nothing yet can cosign this.
+            read_cosignature(ask(witness, AddCheckpoint(0, (), empty)), body, witness)
         except SizeConflict as conflict:
             return Heard(witness, None, conflict.size)
         except LedgerError as error:
