@@ -61,6 +61,28 @@ def test_restored_backup_is_refused_before_anything_is_signed(
     publish_cosigned(witnessed, now, connection.ask, connection.hear, without=[name])
 
 
+def test_restored_backup_is_refused_though_it_grew_beyond_what_was_lost(
+    witnessed: Ledger,
+    jurors: list[Juror],
+    connection: WitnessConnection,
+    now: datetime,
+) -> None:
+    """While all witnesses were silent: its size tells nothing any more, but its own notes do."""
+    report(witnessed, "shop-a", now)
+    lost = Checkpoint(witnessed.origin, log_size(witnessed) + 1, bytes(32))
+    raw = b"old 0\n\n" + sign_checkpoint(lost, witnessed.signer).encode()
+    answer = jurors[2].answer_honestly("/add-checkpoint", raw)
+    assert (answer or (0,))[0] == 200
+    report(witnessed, "shop-b", now)
+    assert log_size(witnessed) > lost.size
+    with pytest.raises(LedgerCorrupt, match="old backup"):
+        check_witnesses(witnessed, now, connection.ask, connection.hear)
+    with pytest.raises(LedgerCorrupt):
+        check_ready(witnessed)
+    with begin_read(witnessed.database) as rows:
+        assert witnesses.find_signed(rows, log_size(witnessed)) is None
+
+
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("failure", [forge, stand_in])
 def test_witness_that_says_yes_and_cosigns_nothing_has_not_told_how_far_it_is(

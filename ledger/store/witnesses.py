@@ -98,6 +98,14 @@ def select_sizes(connection: Connection) -> dict[str, int]:
     return {row.name: row.size for row in rows}
 
 
+def select_unsigned(connection: Connection) -> dict[str, int]:
+    """Give the sizes that witnesses say they cosigned and that were never signed, by name."""
+    told = select(witness_size.c.name, witness_size.c.size)
+    signed = select(log_checkpoint.c.size).where(log_checkpoint.c.size == witness_size.c.size)
+    rows = connection.execute(told.where(witness_size.c.size > 0, ~signed.exists()))
+    return {row.name: row.size for row in rows}
+
+
 def replace_sizes(connection: Connection, told: Mapping[str, int], at: datetime) -> None:
     """Keep what witnesses said just now."""
     if told:
