@@ -37,6 +37,7 @@ CHECKPOINT_PATH = "/log/checkpoint"
 _ENTRIES = "/log/tile/entries/"
 _LENGTH_BYTES = 2
 _SKEW_SECONDS = 300
+_SIGNED_MAX = 32
 # What JSON of another shape, with numbers beyond any or nested beyond reading, comes to.
 _UNREADABLE = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
 
@@ -70,8 +71,8 @@ class Progress:
 class MonitorState:
     """How far a log was followed: to a size whose root its checkpoint signed.
 
-    *Shape*: as in `Progress`; `reading` has what was read towards a newer checkpoint, or again for
-    another tag key, and isn't proved yet.
+    *Shape*: as in `Progress`; `signed` are checkpoints that were shown since and not reached;
+    `reading` has what was read towards the newest, or again for another tag key, unproved yet.
     """
 
     origin: str
@@ -80,6 +81,7 @@ class MonitorState:
     note: str = ""
     own: Mapping[int, bytes] = field(default_factory=dict)
     tag_key_hash: bytes = b""
+    signed: tuple[str, ...] = ()
     reading: Progress | None = None
 
 
@@ -103,7 +105,7 @@ class Watch:
 
 def render_state(state: MonitorState) -> str:
     """Render a state as JSON."""
-    told: dict[str, object] = {"origin": state.origin, **_render(state)}
+    told: dict[str, object] = {"origin": state.origin, **_render(state), "signed": state.signed}
     if state.reading is not None:
         told["reading"] = _render(state.reading)
     return json.dumps(told, indent=1) + "\n"
@@ -127,6 +129,8 @@ def parse_state(text: str, vkey: str) -> MonitorState:
         told = json.loads(text)
         proved = _parse(told)
         reading = _parse(told["reading"]) if "reading" in told else None
+        # A state of an earlier release knows the newest alone.
+        signed = told.get("signed", [reading.note] if reading else [])
         state = MonitorState(
             told["origin"],
             proved.size,
@@ -134,10 +138,10 @@ def parse_state(text: str, vkey: str) -> MonitorState:
             proved.note,
             proved.own,
             proved.tag_key_hash,
+            tuple(signed),
             reading,
         )
-        if reading is not None:
-            open_checkpoint(reading.note, (parse_vkey(vkey),))
+        _list_seen(state, vkey)
     except (*_UNREADABLE, AttributeError, InvalidNote) as error:
         raise InvalidInput("The state isn't one of a monitor's.") from error
     if state.origin != parse_vkey(vkey).name:
@@ -184,12 +188,13 @@ def follow_log(
         detail = f"It shows {checkpoint.size} entries after {highest.size}."
         return state, [*alarms, Alarm("log-shrank", detail, (highest.note, note))]
     reading = replace(_begin(state, watch.member), note=note)
-    keep(replace(state, reading=reading))
+    signed = state.signed if note in state.signed else (*state.signed[: _SIGNED_MAX - 1], note)
+    keep(replace(state, signed=signed, reading=reading))
     for one in sorted([*seen, _Seen(checkpoint.size, checkpoint.root_hash, note)], key=_size_of):
         try:
             for read in _extend(fetch, reading, one.size, checkpoint.size, watch.member):
                 reading = read
-                keep(replace(state, reading=read))
+                keep(replace(state, signed=signed, reading=read))
         except (InvalidEntry, InvalidProof) as error:
             return state, [*alarms, Alarm("entries-invalid", error.detail, (note,))]
         if one.size == reading.size and (
@@ -231,11 +236,11 @@ def _size_of(seen: _Seen) -> int:
 
 
 def _list_seen(state: MonitorState, vkey: str) -> list[_Seen]:
-    """List what was signed before: where the log was followed to, and where it was on the way."""
+    """List what was signed before: where the log was followed to, and what wasn't reached."""
     seen = [_Seen(state.size, frontier_root(state.size, state.frontier), state.note)]
-    if state.reading is not None:
-        noted = open_checkpoint(state.reading.note, (parse_vkey(vkey),))
-        seen.append(_Seen(noted.size, noted.root_hash, state.reading.note))
+    for note in state.signed:
+        noted = open_checkpoint(note, (parse_vkey(vkey),))
+        seen.append(_Seen(noted.size, noted.root_hash, note))
     return seen
 
 
