@@ -263,6 +263,9 @@ def _file_anew(
         member = next((one.id for one in snapshot.platforms.values() if one.uri == issuer), None)
         if _find_record(snapshot, event, member, jti) != record:
             raise LedgerCorrupt("The statement names another than the one of its record.")
+        begun = snapshot.reports[member, jti]
+        if statement.name == "incident-activated" and at < (begun.active_from or at):
+            raise LedgerCorrupt("The incident's window hadn't passed.")
     if "confirms" in statement.members:
         _check_confirmed(ledger, event, statement, snapshot)
     return _OWN_OPS.get(statement.name), statement.jti, None, record, None, None, None
