@@ -146,8 +146,10 @@ def publish_cosigned(
         note = sign_state(ledger, connection, state)
         signed = witnesses.find_signed(connection, state.size)
         if signed is None:
-            signed = witnesses.insert_signed(connection, state.size, note, None)
+            after = ledger.database.cache.signed_size
+            signed = witnesses.insert_signed(connection, state.size, note, None, after=after)
         check_signed(signed, note)
+    ledger.database.cache.signed_size = state.size
     # Committed: this size has this root for ever, whoever is shown it.
     with begin_read(ledger.database) as connection:
         known = witnesses.select_sizes(connection)

@@ -279,12 +279,14 @@ def publish_checkpoint(ledger: Ledger, at: datetime) -> int:
         note = sign_state(ledger, connection, state)
         signed = witnesses.find_signed(connection, state.size)
         if signed is None:
-            witnesses.insert_signed(connection, state.size, note, at)
+            after = ledger.database.cache.signed_size
+            witnesses.insert_signed(connection, state.size, note, at, after=after)
         else:  # it was signed for witnesses that aren't named any more
             check_signed(signed, note)
             witnesses.publish_signed(connection, state.size, signed.cosignatures, at)
         announce_publication(connection)
-        return state.size
+    ledger.database.cache.signed_size = state.size
+    return state.size
 
 
 def sign_state(ledger: Ledger, connection: Connection, state: LogState) -> str:

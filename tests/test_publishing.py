@@ -312,6 +312,30 @@ def test_running_worker_that_meets_a_witness_ahead_stops(
         check_ready(witnessed)
 
 
+@pytest.mark.parametrize("is_witnessed", [False, True])
+def test_process_that_signed_more_than_its_database_knows_signs_no_more(
+    ledger: Ledger,
+    witnessed: Ledger,
+    publish: Callable[..., Any],
+    now: datetime,
+    is_witnessed: bool,
+) -> None:
+    """A backup was restored under it, or a standby took over that lacked what was signed last."""
+
+    def go_on(name: str) -> int:
+        report(witnessed if is_witnessed else ledger, name, now)
+        publish() if is_witnessed else sequence(ledger, now)
+        return published_size(ledger)
+
+    earlier, lost = go_on("shop-a"), go_on("shop-b")
+    with begin_write(ledger.database) as rows:
+        rows.execute(tables.log_checkpoint.delete().where(tables.log_checkpoint.c.size > earlier))
+        rows.execute(tables.log_state.update().values(signed_size=earlier))
+    with pytest.raises(LedgerCorrupt, match=f"signed {lost} entries"):
+        go_on("shop-c")
+    assert published_size(ledger) == earlier
+
+
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("answer", [(409, "text/x.tlog.size"), (422, "text/plain")])
 def test_witness_that_holds_another_root_of_this_size_stops_the_ledger(
