@@ -69,6 +69,10 @@ def _check_keys(ledger: Ledger, connection: Connection) -> None:
     if event is None:
         raise LedgerCorrupt("An incident has no report.")
     report = read_report(ledger, event)
+    if (
+        report.jurisdiction != ledger.jurisdiction.code
+    ):  # whose windows and years count
+        raise LedgerCorrupt("The jurisdiction isn't this ledger's.")
     key = account_key(ledger.keys.index_key, report.account)
     if postings.find_identifiers(connection, [key]).get(key) != account:
         raise LedgerCorrupt("The index key isn't this ledger's.")

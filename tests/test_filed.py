@@ -6,6 +6,7 @@ lawful entry of the ledger's own, and nothing would be left to show that the day
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from reports import digest
 from sqlalchemy import update
 
 from ledger.activating import activate_due
+from ledger.checking import check_ready
 from ledger.errors import LedgerCorrupt
 from ledger.expiring import expire_due
 from ledger.log.leaf import Op
@@ -25,11 +27,12 @@ from ledger.store import entries, tables
 from ledger.store.engine import begin_read, begin_write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from simulator import Simulator
 
+    from ledger.rights.jurisdiction import JurisdictionProfile
     from ledger.store.entries import StoredEvent
 
 EVENT = tables.event
@@ -112,3 +115,15 @@ def test_activation_before_its_window_passed_is_named(shop: Simulator, now: date
         entries.insert_event(connection, early)
     settle(shop.ledger, now)
     assert {one.code for one in audit(shop.ledger)} == {"statement-misfiled"}
+
+
+def test_ledger_under_another_jurisdiction_is_not_ready(
+    shop: Simulator, profiles: Mapping[str, JurisdictionProfile], now: datetime
+) -> None:
+    """Whose windows may be shorter, and whose decisions one person's."""
+    shop.report("buyer", BUYER, now)
+    settle(shop.ledger, now)
+    check_ready(shop.ledger)
+    other = replace(shop.ledger, jurisdiction=profiles["CN"])
+    with pytest.raises(LedgerCorrupt, match="jurisdiction"):
+        check_ready(other)
