@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ledger.deriving import read_report
 from ledger.errors import LedgerCorrupt
 from ledger.log.leaf import Op
+from ledger.rights.notice import activates_at
 from ledger.sequencing import draft_own_statement, publish_checkpoint, sequence_pending
 from ledger.store import entries, incidents, platforms
 from ledger.store.engine import begin_read, begin_write
@@ -43,6 +45,11 @@ def activate_due(ledger: Ledger, now: datetime) -> int:
             if any(event.entry_index is None for event in history):
                 continue  # something about it is pending and is judged first
             report = history[0]
+            window = activates_at(
+                read_report(ledger, report), ledger.jurisdiction, received_at=report.received_at
+            )
+            if window is not None and window > now:
+                continue  # whatever stands beside the report
             draft = draft_own_statement(
                 ledger,
                 "incident-activated",

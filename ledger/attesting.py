@@ -57,7 +57,10 @@ def _examine_notes(ledger: Ledger, snapshot: Snapshot) -> Iterator[Finding]:
 
 
 def _open(signed: SignedCheckpoint, known: Collection[NoteVerifier]) -> Checkpoint | None:
-    """Open a note; None where it doesn't, or a line has a known name or key id, but not both."""
+    """Open a note of the log's own line, and no two lines of one key among the cosignatures.
+
+    None where it is no such note, or a line has a known name or key id, but not both.
+    """
     try:
         opened = open_note(signed.shown, known)
         checkpoint = read_checkpoint(opened)
@@ -65,7 +68,9 @@ def _open(signed: SignedCheckpoint, known: Collection[NoteVerifier]) -> Checkpoi
         return None
     names, key_ids = {one.name for one in known}, {one.key_id for one in known}
     strange = any(name in names or key_id in key_ids for name, key_id in opened.passed_over)
-    return None if strange else checkpoint
+    own, added = signed.note.partition("\n\n")[2].count("\n"), signed.cosignatures.count("\n")
+    read = len(opened.signers) + len(opened.passed_over)  # the first of each known key
+    return None if strange or own != 1 or own + added != read else checkpoint
 
 
 def _examine_order(snapshot: Snapshot) -> Iterator[Finding]:

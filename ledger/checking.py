@@ -23,17 +23,17 @@ def check_ready(ledger: Ledger, *, hears_next: bool = False) -> None:
     *Shape*: with `hears_next` it doesn't matter what witnesses said before, since they are asked
     anew at once.
     *Raises*: LedgerUnavailable where the database can't be reached, LedgerCorrupt where the
-    newest checkpoint doesn't open or contradicts the log, a witness is ahead of the log, or a key
+    newest checkpoint doesn't open or contradicts the log, a witness knows what is lost, or a key
     isn't this ledger's.
     """
     with begin_read(ledger.database, snapshot=True) as connection:
         state = entries.read_state(connection)
         found = entries.find_checkpoint(connection)
-        told = witnesses.select_sizes(connection)
+        lost = witnesses.select_unsigned(connection)
         _check_keys(ledger, connection)
     known = ledger.witnesses.witnesses if ledger.witnesses and not hears_next else ()
-    if any(told.get(one.name, 0) > state.size for one in known):
-        raise LedgerCorrupt("A witness cosigned more entries than the log has.")
+    if any(one.name in lost for one in known):
+        raise LedgerCorrupt("A witness cosigned a size of the log that is lost.")
     if found is None:
         return
     try:
@@ -69,6 +69,8 @@ def _check_keys(ledger: Ledger, connection: Connection) -> None:
     if event is None:
         raise LedgerCorrupt("An incident has no report.")
     report = read_report(ledger, event)
+    if report.jurisdiction != ledger.jurisdiction.code:  # whose windows and years count
+        raise LedgerCorrupt("The jurisdiction isn't this ledger's.")
     key = account_key(ledger.keys.index_key, report.account)
     if postings.find_identifiers(connection, [key]).get(key) != account:
         raise LedgerCorrupt("The index key isn't this ledger's.")

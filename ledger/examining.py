@@ -14,7 +14,7 @@ from ledger.deriving import fold_name, open_event
 from ledger.errors import LedgerCorrupt, LedgerError
 from ledger.identity.token import EVENT_AGE_MAX, check_age, payload_of, verify_event_token
 from ledger.incident.incident import IncidentReport
-from ledger.incident.lifecycle import BEGINNING, DESTROYING, LASTING
+from ledger.incident.lifecycle import BEGINNING, DESTROYING, FOLLOWING, LASTING
 from ledger.incident.statement import (
     Following,
     LedgerStatement,
@@ -67,7 +67,7 @@ class Finding:
 class Snapshot:
     """What is stored, read in one transaction. `events` are in log order, pending ones last.
 
-    *Shape*: `records` by the index of the statement that each begins with.
+    *Shape*: `begun` has the statement that each record begins with, by its index.
     """
 
     state: LogState
@@ -81,7 +81,7 @@ class Snapshot:
     platforms: dict[int, Platform]
     policies: dict[int, str]
     gone: dict[int, Gone]
-    records: dict[int | None, str]
+    begun: dict[int | None, StoredEvent]
 
 
 def read_snapshot(connection: Connection) -> Snapshot:
@@ -103,7 +103,7 @@ def read_snapshot(connection: Connection) -> Snapshot:
         platforms={one.id: one for one in members},
         policies=ledgers.select_policies(connection),
         gone=find_gone({index: entry for index, (entry, _) in rows.items()}),
-        records={one.entry_index: one.incident for one in begun},
+        begun={one.entry_index: one for one in begun},
     )
 
 
@@ -136,6 +136,7 @@ def examine_rows(snapshot: Snapshot) -> list[Finding]:
     size = snapshot.state.size
     indexes = [event.entry_index for event in snapshot.events if event.entry_index is not None]
     present = set(indexes)
+    commitments: set[bytes] = set()
     expected = 0
     for index, (entry, hashed) in snapshot.rows.items():
         if index != expected:
@@ -146,9 +147,13 @@ def examine_rows(snapshot: Snapshot) -> list[Finding]:
         if index not in present:
             findings.append(Finding(index, "statement-missing", "No statement stands behind it."))
         try:
-            parse_leaf(entry)
+            commitment = parse_leaf(entry).commitment
         except LedgerError:
             findings.append(Finding(index, "entry-malformed", "The entry can't be parsed."))
+        else:  # each has a salt of its own: nobody's commitment and tag serve for another entry
+            if commitment in commitments:
+                findings.append(Finding(index, "entry-differs", "It commits as an earlier one."))
+            commitments.add(commitment)
         if leaf_hash(entry) != hashed:
             findings.append(Finding(index, "leaf-hash", "The leaf hash isn't the entry's."))
     if expected < size:
@@ -258,6 +263,9 @@ def _file_anew(
         member = next((one.id for one in snapshot.platforms.values() if one.uri == issuer), None)
         if _find_record(snapshot, event, member, jti) != record:
             raise LedgerCorrupt("The statement names another than the one of its record.")
+        begun = snapshot.reports[member, jti]
+        if statement.name == "incident-activated" and at < (begun.active_from or at):
+            raise LedgerCorrupt("The incident's window hadn't passed.")
     if "confirms" in statement.members:
         _check_confirmed(ledger, event, statement, snapshot)
     return _OWN_OPS.get(statement.name), statement.jti, None, record, None, None, None
@@ -266,12 +274,14 @@ def _file_anew(
 def _file_gone(event: StoredEvent, gone: Gone, snapshot: Snapshot) -> tuple[object, ...]:
     """Give the row of a destroyed statement, as far as entries tell. *Raises*: LedgerCorrupt.
 
-    The record is the one that begins with the entry that it refers to; the dates are gone too.
+    The record is the one that begins with the entry that it refers to, by the same platform where
+    it is a reporter's to say; the dates are gone too.
     """
     begins = gone.leaf.op in BEGINNING
-    record = snapshot.records.get(event.entry_index if begins else gone.leaf.ref)
-    if record is None:
-        raise LedgerCorrupt("The entry is about no statement.")
+    begun = snapshot.begun.get(event.entry_index if begins else gone.leaf.ref)
+    if begun is None or (gone.leaf.op in FOLLOWING and begun.platform != event.platform):
+        raise LedgerCorrupt("The entry is about no statement, or about another platform's.")
+    record = begun.incident
     if begins:
         check_minted(event.incident, event.received_at)
     txn = event.txn if gone.leaf.op is Op.INCIDENT_CONFIRMED else None

@@ -3,7 +3,8 @@
 How long that is the jurisdiction's profile says, from the day that `ledger/rights/retention.py`
 names; a held incident expires too. Statements about no incident come after all incidents that are
 due, since they decide how those are read: then none is left that would come back into a score. A
-separation stays as long as an incident of either account counts, or may. What is true when: before
+separation stays as long as an incident of either account counts, or may. The days beside the
+statements find what is due; what is sealed decides. What is true when: before
 the commit all stands as it stood; after it the content is gone and the ledger's own signed
 statements say why. If we die right before it, the next run does the same.
 """
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ledger.deriving import find_keys, read_report
 from ledger.errors import LedgerCorrupt
+from ledger.judging import check_time_is_over
 from ledger.log.leaf import Op
 from ledger.rights.retention import last_expired_day
 from ledger.sequencing import draft_own_statement, publish_checkpoint, sequence_pending
@@ -65,6 +67,7 @@ def _expire_incidents(
             raise LedgerCorrupt("An incident has no report.")
         if any(event.entry_index is None for event in history):
             continue  # something about it is pending and is judged first
+        check_time_is_over(ledger, history, last_day)
         members = {"incident_iss": names[history[0].platform], "incident_jti": history[0].jti}
         draft = draft_own_statement(
             ledger, "incident-expired", members, op=Op.EXPIRED, incident=incident_id, at=now
@@ -80,6 +83,8 @@ def _expire_statements(
     expired = 0
     for op, limit in _LIMITS.items():
         for record, member, jti in _find_ended(ledger, connection, op, now, limit):
+            history = entries.select_incident_events(connection, record)
+            check_time_is_over(ledger, history, last_expired_day(now, ledger.jurisdiction, op))
             members = {"statement_iss": names[member], "statement_jti": jti}
             draft = draft_own_statement(
                 ledger, "statement-expired", members, op=Op.EXPIRED, incident=record, at=now

@@ -8,20 +8,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ledger.deriving import read_report, read_statement, weigh_report
+from ledger.deriving import open_event, read_report, read_statement, weigh_report
 from ledger.errors import (
     EventRefused,
     EvidenceNotReported,
     IncidentClosed,
     IncidentNotReported,
+    LedgerCorrupt,
     UnknownIncident,
 )
 from ledger.identity.identifier import check_epoch
+from ledger.incident.incident import IncidentReport
 from ledger.incident.lifecycle import next_state
 from ledger.incident.proof_standard import judge_proof, judge_report
 from ledger.incident.statement import (
     Acknowledgement,
     Correction,
+    Following,
     Forgery,
     Marking,
     Recycling,
@@ -32,14 +35,15 @@ from ledger.incident.statement import (
 from ledger.incident.taxonomy import MarkerKind
 from ledger.log.leaf import Op
 from ledger.rights.notice import activates_at, check_filing
+from ledger.rights.retention import retention_day
+from ledger.store.platforms import LEDGER_PLATFORM
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
     from ledger.identity.platform import Caller, Platform
-    from ledger.incident.incident import IncidentReport
-    from ledger.incident.statement import Change, Following
+    from ledger.incident.statement import Change
     from ledger.ledger import Ledger
     from ledger.risk.policy import RiskPolicy
     from ledger.store.entries import StoredEvent
@@ -172,6 +176,28 @@ def judge_following(  # noqa: PLR0913 - as of a change
         _judge_acknowledgement(statement, history, known)
     else:
         judge_change(ledger, policy, statement, platform, history, known, received_at=received_at)
+
+
+def check_time_is_over(ledger: Ledger, history: Sequence[StoredEvent], last_day: int) -> None:
+    """Check that a record's time is over by its own statements, each filed as what it is.
+
+    Else whoever writes to the database could have it ended by a lawful entry, and what would show
+    that it was too early would be gone. *Shape*: `history` are all statements about the record, the
+    one that began it first. *Raises*: LedgerCorrupt.
+    """
+    first, days = history[0], []
+    for one in history:
+        if one.platform == LEDGER_PLATFORM:
+            open_event(ledger, one)  # which only a statement of the ledger's own does here
+            continue
+        said = read_statement(ledger, one)
+        op = Op.INCIDENT_CONFIRMED if isinstance(said, IncidentReport) else op_of(said)
+        named = name_reported(said) if isinstance(said, Following) else said.jti
+        if (op, named, one.platform) != (one.op, first.jti, first.platform):
+            raise LedgerCorrupt("A statement is filed as another, or with another record.")
+        days.append(retention_day(said, ledger.jurisdiction))
+    if not any(day is not None and day <= last_day for day in days):
+        raise LedgerCorrupt("A statement is filed as older than it is.")
 
 
 def judge_forgery(statement: Forgery, received_at: datetime) -> None:

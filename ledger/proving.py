@@ -87,7 +87,7 @@ def prove_entries(
     with begin_read(ledger.database, snapshot=True) as connection:
         newest = _recall_signed_edge(ledger, connection)
         wanted = newest.size if size is None else size
-        edge = _recall_earlier_edge(connection, cache, newest, wanted)
+        edge, _ = _recall_earlier_edge(connection, cache, newest, wanted)
         for index in indexes:
             entry = entries.find_entry(connection, index) if 0 <= index < edge.size else None
             if entry is None:
@@ -112,11 +112,10 @@ def prove_growth(ledger: Ledger, sizes: Sequence[tuple[int, int]]) -> list[Consi
     with begin_read(ledger.database, snapshot=True) as connection:
         newest = _recall_signed_edge(ledger, connection)
         for size1, size2 in sizes:
-            second = _recall_earlier_edge(connection, cache, newest, size2)
-            first = _recall_earlier_edge(connection, cache, second, size1)
-            proof = tuple(recall_consistency(connection, cache, second, size1))
+            second, _ = _recall_earlier_edge(connection, cache, newest, size2)
+            first, proof = _recall_earlier_edge(connection, cache, second, size1)
             roots = first.root_hash, second.root_hash
-            proofs.append(ConsistencyProof(size1, size2, *roots, proof))
+            proofs.append(ConsistencyProof(size1, size2, *roots, tuple(proof)))
     return proofs
 
 
@@ -135,8 +134,10 @@ def _recall_signed_edge(ledger: Ledger, connection: Connection) -> Edge:
     return edge
 
 
-def _recall_earlier_edge(connection: Connection, cache: TreeCache, later: Edge, size: int) -> Edge:
-    """Give the right edge of a size from 1 to that of an edge, proved to be a prefix of it.
+def _recall_earlier_edge(
+    connection: Connection, cache: TreeCache, later: Edge, size: int
+) -> tuple[Edge, list[bytes]]:
+    """Give the right edge of a size from 1 to that of an edge, and the proof that it is a prefix.
 
     *Raises*: InvalidInput for other sizes, LedgerCorrupt where it is no prefix.
     """
@@ -148,7 +149,7 @@ def _recall_earlier_edge(connection: Connection, cache: TreeCache, later: Edge, 
         verify_consistency(size, edge.root_hash, later.size, later.root_hash, proof)
     except InvalidProof as error:
         raise LedgerCorrupt("An earlier size doesn't lead to the signed root.") from error
-    return edge
+    return edge, proof
 
 
 def read_tile(ledger: Ledger, address: TileAddress) -> bytes:

@@ -73,19 +73,22 @@ Hear: TypeAlias = (
 def check_witnesses(
     ledger: Ledger, at: datetime, ask: Ask, hear: Hear, *, without: Collection[str] = ()
 ) -> list[Heard]:
-    """Ask every witness how far it is, and refuse to go on where one is ahead of the log.
+    """Ask every witness how far it is, and refuse to go on where one knows what was lost.
 
     They are shown the checkpoint of the empty log, which every history of this log continues, so
-    that nothing is signed that could be regretted. Their answers are kept for readiness; those of
-    `without` are forgotten. *Raises*: LedgerCorrupt where a witness cosigned more than the log has.
+    that nothing is signed that could be regretted, and tell their size by a conflict or by
+    cosigning it. Their answers are kept for readiness; those of `without` are forgotten. *Raises*:
+    LedgerCorrupt where a witness cosigned what this ledger never signed.
     """
     if ledger.witnesses is None:
         return []
     empty = sign_checkpoint(Checkpoint(ledger.origin, 0, EMPTY_ROOT), ledger.signer)
+    body = empty.partition("\n\n")[0] + "\n"
 
     def probe(witness: Witness) -> Heard:
         try:
-            ask(witness, AddCheckpoint(0, (), empty))
+            # Any server says 200 of anything; who cosigned nothing yet can cosign this.
+            read_cosignature(ask(witness, AddCheckpoint(0, (), empty)), body, witness)
         except SizeConflict as conflict:
             return Heard(witness, None, conflict.size)
         except LedgerError as error:
@@ -143,8 +146,10 @@ def publish_cosigned(
         note = sign_state(ledger, connection, state)
         signed = witnesses.find_signed(connection, state.size)
         if signed is None:
-            signed = witnesses.insert_signed(connection, state.size, note, None)
+            after = ledger.database.cache.signed_size
+            signed = witnesses.insert_signed(connection, state.size, note, None, after=after)
         check_signed(signed, note)
+    ledger.database.cache.signed_size = state.size
     # Committed: this size has this root for ever, whoever is shown it.
     with begin_read(ledger.database) as connection:
         known = witnesses.select_sizes(connection)
@@ -237,10 +242,12 @@ def _keep_sizes(connection: Connection, heard: Iterable[Heard], at: datetime) ->
 def _refuse_contradiction(ledger: Ledger, heard: Iterable[Heard]) -> None:
     """Refuse to go on where a witness knows a history that isn't this log's.
 
-    The size is read after the answers: what a witness cosigned for another worker of this ledger
-    was in the log before that. *Raises*: LedgerCorrupt.
+    A log that was set back may have grown beyond what it lost: what tells is that each size was
+    signed before any witness saw it. Those are read after the answers, among them what another
+    worker of this ledger signed. *Raises*: LedgerCorrupt.
     """
     with begin_read(ledger.database) as connection:
+        unsigned = witnesses.select_unsigned(connection)
         size = entries.read_state(connection).size
     for one in heard:
         if one.forked:
@@ -248,9 +255,10 @@ def _refuse_contradiction(ledger: Ledger, heard: Iterable[Heard]) -> None:
                 f"The witness {one.witness.name} cosigned another root for {size} entries. "
                 "Nothing more is signed (docs/operating.md, Restoring a backup)."
             )
-        if one.size is not None and one.size > size:
+        if one.witness.name in unsigned:
             raise LedgerCorrupt(
-                f"The witness {one.witness.name} cosigned {one.size} entries, and the log has "
-                f"{size}: it was restored from an old backup, or the witness is wrong. "
-                "Nothing more is signed (docs/operating.md, Restoring a backup)."
+                f"The witness {one.witness.name} cosigned {unsigned[one.witness.name]} entries, "
+                f"which this ledger never signed; its log has {size}. It was restored from an old "
+                "backup, or the witness is wrong. Nothing more is signed (docs/operating.md, "
+                "Restoring a backup)."
             )

@@ -254,19 +254,18 @@ def build_entry(
     ledger: Ledger, stored: StoredEvent, effect: Effect, tag_key: bytes, policy_version: int
 ) -> bytes:
     """Build the exact bytes of an entry (docs/format.md, leaf v1)."""
-    if stored.gone is not None:  # nothing opens its commitment and tag: they stay as they are
-        commitment, tag = stored.gone.commitment, stored.gone.issuer_tag
+    if stored.gone is not None:  # nothing opens its commitment, which its platform tagged
+        commitment = stored.gone.commitment
     elif stored.salt is None:
         raise LedgerCorrupt("An event's salt is missing.")
     else:
         commitment = commit(stored.salt, open_event(ledger, stored))
-        tag = tag_issuer(tag_key, commitment)
     leaf = Leaf(
         op=Op(stored.op),
         reason=effect.reason,
         policy_version=policy_version,
         ref=effect.ref,
-        issuer_tag=tag,
+        issuer_tag=tag_issuer(tag_key, commitment),
         commitment=commitment,
     )
     return encode_leaf(leaf)
@@ -298,12 +297,14 @@ def publish_checkpoint(ledger: Ledger, at: datetime) -> int:
         note = sign_state(ledger, connection, state)
         signed = witnesses.find_signed(connection, state.size)
         if signed is None:
-            witnesses.insert_signed(connection, state.size, note, at)
+            after = ledger.database.cache.signed_size
+            witnesses.insert_signed(connection, state.size, note, at, after=after)
         else:  # it was signed for witnesses that aren't named any more
             check_signed(signed, note)
             witnesses.publish_signed(connection, state.size, signed.cosignatures, at)
         announce_publication(connection)
-        return state.size
+    ledger.database.cache.signed_size = state.size
+    return state.size
 
 
 def sign_state(ledger: Ledger, connection: Connection, state: LogState) -> str:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ledger.errors import InvalidEntry, InvalidInput, InvalidNote, InvalidProof
+from ledger.incident.lifecycle import FOLLOWING
 from ledger.log.checkpoint import open_checkpoint
 from ledger.log.leaf import parse_leaf, tag_issuer
 from ledger.log.merkle import HASH_BYTES, extend_frontier, frontier_root, leaf_hash
@@ -36,6 +37,7 @@ CHECKPOINT_PATH = "/log/checkpoint"
 _ENTRIES = "/log/tile/entries/"
 _LENGTH_BYTES = 2
 _SKEW_SECONDS = 300
+_SIGNED_MAX = 32
 # What JSON of another shape, with numbers beyond any or nested beyond reading, comes to.
 _UNREADABLE = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
 
@@ -54,7 +56,8 @@ class Progress:
     """How far entries were read, and whose were told.
 
     *Shape*: `note` is the checkpoint up to which they are read; `own` has the commitments of the
-    entries that bear our tag, by index; `tag_key_hash` names the key that told them, if any did.
+    entries that bear our tag, by index, and nothing for one that speaks for us about one of them
+    without our tag; `tag_key_hash` names the key that told them, if any did.
     """
 
     size: int = 0
@@ -68,8 +71,8 @@ class Progress:
 class MonitorState:
     """How far a log was followed: to a size whose root its checkpoint signed.
 
-    *Shape*: as in `Progress`; `reading` has what was read towards a newer checkpoint, or again for
-    another tag key, and isn't proved yet.
+    *Shape*: as in `Progress`; `signed` are checkpoints that were shown since and not reached;
+    `reading` has what was read towards the newest, or again for another tag key, unproved yet.
     """
 
     origin: str
@@ -78,6 +81,7 @@ class MonitorState:
     note: str = ""
     own: Mapping[int, bytes] = field(default_factory=dict)
     tag_key_hash: bytes = b""
+    signed: tuple[str, ...] = ()
     reading: Progress | None = None
 
 
@@ -101,7 +105,7 @@ class Watch:
 
 def render_state(state: MonitorState) -> str:
     """Render a state as JSON."""
-    told: dict[str, object] = {"origin": state.origin, **_render(state)}
+    told: dict[str, object] = {"origin": state.origin, **_render(state), "signed": state.signed}
     if state.reading is not None:
         told["reading"] = _render(state.reading)
     return json.dumps(told, indent=1) + "\n"
@@ -125,6 +129,8 @@ def parse_state(text: str, vkey: str) -> MonitorState:
         told = json.loads(text)
         proved = _parse(told)
         reading = _parse(told["reading"]) if "reading" in told else None
+        # A state of an earlier release knows the newest alone.
+        signed = told.get("signed", [reading.note] if reading else [])
         state = MonitorState(
             told["origin"],
             proved.size,
@@ -132,10 +138,10 @@ def parse_state(text: str, vkey: str) -> MonitorState:
             proved.note,
             proved.own,
             proved.tag_key_hash,
+            tuple(signed),
             reading,
         )
-        if reading is not None:
-            open_checkpoint(reading.note, (parse_vkey(vkey),))
+        _list_seen(state, vkey)
     except (*_UNREADABLE, AttributeError, InvalidNote) as error:
         raise InvalidInput("The state isn't one of a monitor's.") from error
     if state.origin != parse_vkey(vkey).name:
@@ -182,12 +188,13 @@ def follow_log(
         detail = f"It shows {checkpoint.size} entries after {highest.size}."
         return state, [*alarms, Alarm("log-shrank", detail, (highest.note, note))]
     reading = replace(_begin(state, watch.member), note=note)
-    keep(replace(state, reading=reading))
+    signed = state.signed if note in state.signed else (*state.signed[: _SIGNED_MAX - 1], note)
+    keep(replace(state, signed=signed, reading=reading))
     for one in sorted([*seen, _Seen(checkpoint.size, checkpoint.root_hash, note)], key=_size_of):
         try:
             for read in _extend(fetch, reading, one.size, checkpoint.size, watch.member):
                 reading = read
-                keep(replace(state, reading=read))
+                keep(replace(state, signed=signed, reading=read))
         except (InvalidEntry, InvalidProof) as error:
             return state, [*alarms, Alarm("entries-invalid", error.detail, (note,))]
         if one.size == reading.size and (
@@ -229,11 +236,11 @@ def _size_of(seen: _Seen) -> int:
 
 
 def _list_seen(state: MonitorState, vkey: str) -> list[_Seen]:
-    """List what was signed before: where the log was followed to, and where it was on the way."""
+    """List what was signed before: where the log was followed to, and what wasn't reached."""
     seen = [_Seen(state.size, frontier_root(state.size, state.frontier), state.note)]
-    if state.reading is not None:
-        noted = open_checkpoint(state.reading.note, (parse_vkey(vkey),))
-        seen.append(_Seen(noted.size, noted.root_hash, state.reading.note))
+    for note in state.signed:
+        noted = open_checkpoint(note, (parse_vkey(vkey),))
+        seen.append(_Seen(noted.size, noted.root_hash, note))
     return seen
 
 
@@ -297,10 +304,12 @@ def _extend(
         frontier = extend_frontier(reached, frontier, [leaf_hash(one) for one in entries])
         for index, entry in enumerate(entries, reached):
             leaf = parse_leaf(entry)
-            if member is not None and hmac.compare_digest(
-                tag_issuer(member.tag_key, leaf.commitment), leaf.issuer_tag
-            ):
+            if member is None:
+                continue
+            if hmac.compare_digest(tag_issuer(member.tag_key, leaf.commitment), leaf.issuer_tag):
                 own[index] = leaf.commitment
+            elif leaf.op in FOLLOWING and leaf.ref in own:
+                own[index] = b""
         reached += len(entries)
         yield replace(reading, size=reached, frontier=frontier, own=own)
 
@@ -338,7 +347,12 @@ def _judge_own(
         for index, commitment in proved.items()
         if index < state.size and state.own.get(index) != commitment
     ]
-    unknown = [index for index in state.own if index not in proved]
+    alarms += [
+        Alarm("entry-unsent", f"Entry {index} speaks for us about ours, without our tag.")
+        for index, commitment in state.own.items()
+        if not commitment
+    ]
+    unknown = [index for index, one in state.own.items() if one and index not in proved]
     unproved = [jti for jti in statements.sent if jti not in statements.proved]
     if len(unknown) > len(unproved):
         named = ", ".join(str(index) for index in unknown)

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 from ledger.log.checkpoint import Checkpoint, render_checkpoint, sign_checkpoint
-from ledger.log.leaf import EntryReason, Leaf, Op, commit, encode_leaf, tag_issuer
+from ledger.log.leaf import NO_REF, EntryReason, Leaf, Op, commit, encode_leaf, tag_issuer
 from ledger.log.merkle import leaf_hash, root_hash
 from ledger.log.note import signer_from_seed
 from ledger.log.witness import cosign
@@ -28,11 +28,13 @@ ORIGIN = "ledger.example/sandbox"
 SIGNER = signer_from_seed(ORIGIN, bytes(range(32)))
 
 
-def make_entry(tag_key: bytes | None = None, op: Op = Op.INCIDENT_CONFIRMED) -> bytes:
+def make_entry(
+    tag_key: bytes | None = None, op: Op = Op.INCIDENT_CONFIRMED, ref: int = NO_REF
+) -> bytes:
     """Make an entry of a member, or of somebody unknown."""
     commitment = commit(secrets.token_bytes(32), secrets.token_bytes(100))
     tag = tag_issuer(tag_key or secrets.token_bytes(32), commitment)
-    return encode_leaf(Leaf(op, EntryReason.NONE, 1, 2**64 - 1, tag, commitment))
+    return encode_leaf(Leaf(op, EntryReason.NONE, 1, ref, tag, commitment))
 
 
 @dataclass

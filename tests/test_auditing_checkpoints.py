@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from test_auditing_mutations import WITNESSES
 
 from ledger.log.checkpoint import Checkpoint, sign_checkpoint
 from ledger.log.merkle import root_hash
-from ledger.log.witness import parse_witness_key, witness_from_seed
+from ledger.log.witness import cosign, parse_witness_key, witness_from_seed
 from ledger.store import entries, tables
 from ledger.store.engine import begin_read
 
@@ -110,6 +111,28 @@ def test_line_with_a_known_name_or_a_known_key_id_alone_is_forged(history: Histo
     changed = update(SIGNED).where(at(NEWEST)).values(cosignatures=renamed + "".join(lines[2:]))
     assert ("checkpoint-forged", NEWEST - 1) in find(history, changed)
     assert ("checkpoint-forged", NEWEST - 1) in find(history, ledger=rekeyed)
+
+
+@pytest.mark.parametrize("name", ["note", "cosignatures"])
+def test_line_that_nobody_verifies_is_forged(history: History, name: str) -> None:
+    """Only the first line of a key is ever verified, and another's is passed over."""
+    ledger = history.ledger
+    note = read_notes(ledger)[NEWEST]
+    body, _, lines = note.partition("\n\n")
+    own, first, *_ = lines.splitlines(keepends=True)
+    stranger = cosign(f"{body}\n", witness_from_seed("w9.example/w", bytes([9]) * 32), 1)
+    spoiled = _spoil(own if name == "note" else first)
+    for added in {"note": (own, spoiled, stranger), "cosignatures": (first, spoiled)}[name]:
+        column = SIGNED.c[name]
+        longer = update(SIGNED).where(at(NEWEST)).values({name: column + added})
+        assert find(history, longer) == {("checkpoint-forged", NEWEST - 1)}
+
+
+def _spoil(line: str) -> str:
+    """Give a line of the same key whose signature is another."""
+    name, _, encoded = line.rstrip("\n").rpartition(" ")
+    raw = base64.b64decode(encoded)
+    return f"{name} {base64.b64encode(raw[:-1] + bytes([raw[-1] ^ 1])).decode()}\n"
 
 
 def _with(policy: WitnessPolicy | None, number: int, vkey: str) -> WitnessPolicy:

@@ -6,6 +6,7 @@ One ledger in which incidents ended in every way is damaged in every way, and ma
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,14 +24,14 @@ from sqlalchemy import delete, insert, select, update
 from ledger.auditing import audit_ledger
 from ledger.deriving import open_event
 from ledger.erasing import destroy_again
-from ledger.log.leaf import EntryReason, Op, encode_leaf, parse_leaf
-from ledger.log.merkle import leaf_hash
+from ledger.log.leaf import EntryReason, Leaf, Op, encode_leaf, parse_leaf, tag_issuer
+from ledger.log.merkle import extend_frontier, frontier_root, leaf_hash
 from ledger.sequencing import draft_own_statement, sequence_pending
 from ledger.store import entries, tables
 from ledger.store.engine import begin_read, begin_write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from sqlalchemy import Delete
 
@@ -174,6 +175,77 @@ def parse_ref(history: History, index: int) -> int:
         entry = entries.find_entry(connection, index)
     assert entry is not None
     return parse_leaf(entry).ref
+
+
+def change_entry(connection: Connection, index: int, entry: bytes) -> None:
+    """Put another entry into the log, which then leads to another root."""
+    changed = {"entry": entry, "leaf_hash": leaf_hash(entry)}
+    where = tables.log_entry.c.index == index
+    connection.execute(update(tables.log_entry).where(where).values(changed))
+    hashes = [hashed for _, _, hashed in entries.stream_entries(connection)]
+    frontier = extend_frontier(0, b"", hashes)
+    state = {"frontier": frontier, "root": frontier_root(len(hashes), frontier)}
+    connection.execute(update(tables.log_state).values(state))
+
+
+def forge_retraction(
+    history: History, tag: bytes, commitment: bytes, kid: str
+) -> tuple[Callable[[Connection], None], int]:
+    """Take a member's report back in its name, as who holds the database and no key of a member's.
+
+    Nothing need be signed: what a retraction said is gone with it. The very sequencer applies it.
+    """
+    ledger = history.ledger
+    report = indexes_of(history, Op.INCIDENT_CONFIRMED)[-1]
+    index = 1 + max(indexes_of(history, *Op))
+
+    def forge(connection: Connection) -> None:
+        stored = entries.find_entry_event(connection, report)
+        assert stored is not None
+        (platform,) = connection.execute(
+            select(tables.platform_key.c.platform).where(tables.platform_key.c.kid == kid)
+        ).scalars()
+        leaf = Leaf(Op.RETRACTED, EntryReason.NONE, 1, report, tag, commitment)
+        forged = replace(
+            stored,
+            id=0,
+            platform=platform,
+            kid=kid,
+            jti="forged",
+            txn=None,
+            op=int(Op.RETRACTED),
+            response_until=None,
+            active_from=None,
+            retention_day=None,
+            entry_index=None,
+            sealed=None,
+            salt=None,
+            gone=leaf,
+        )
+        entries.insert_event(connection, forged)
+        assert sequence_pending(ledger, connection, erased={index: leaf}) == 1
+        change_entry(connection, index, encode_leaf(leaf))
+
+    return forge, index
+
+
+def test_retraction_that_nobody_sent_is_named_whatever_tag_it_bears(history: History) -> None:
+    shop = history.shops[0]
+    rival = Simulator(history.ledger, "shop-b")
+    rival.enrol(NOW)
+    settle(history.ledger, NOW)
+    with begin_read(history.ledger.database) as connection:
+        rows = {index: parse_leaf(entry) for index, entry, _ in entries.stream_entries(connection)}
+    reported = rows[indexes_of(history, Op.INCIDENT_CONFIRMED)[-1]]
+    fresh = b"c" * 32
+    forged = [
+        (b"t" * 32, fresh, shop.kid),  # no tag of anybody's
+        (reported.issuer_tag, reported.commitment, shop.kid),  # the report's own once more
+        (tag_issuer(rival.tag_key, fresh), fresh, rival.kid),  # another member's
+    ]
+    for tag, commitment, kid in forged:
+        forge, index = forge_retraction(history, tag, commitment, kid)
+        assert index in {one.index for one in find(history, forge)}
 
 
 @pytest.mark.parametrize("state", ["active", "retracted", "held"])

@@ -103,14 +103,17 @@ def test_forked_log_is_refused_by_witnesses_clients_and_the_monitor(
 
     assert forked.reporter.report().status_code == 202  # at the same place, and another statement
     assert forked.stage.run("worker", "--once") == 1
-    assert "cosigned another root for" in forked.stage.read_log()
     size = max(read_notes(world.ledger))
-    assert max(read_notes(forked.ledger)) == size
+    assert f"cosigned {size} entries, which this ledger never signed" in forked.stage.read_log()
+    assert max(read_notes(forked.ledger)) < size, "and it still hasn't"
     assert not forked.is_published()
 
     forked.stage.set(BCL_WITNESS_POLICY="")  # the operator goes on without them
     assert forked.stage.run("worker", "--once") == 0
     assert forked.is_published()
+    offer = f"old {size}\n\n{read_notes(forked.ledger)[size]}".encode()
+    answers = [juror.answer_honestly("/add-checkpoint", offer) for juror in jurors]
+    assert [one and one[0] for one in answers] == [409] * len(jurors)
     code, (alarm,) = monitor(forked)
     assert (code, alarm["code"]) == (1, "log-forked")
     assert alarm["notes"] == [read_notes(world.ledger)[size], read_notes(forked.ledger)[size]]

@@ -23,7 +23,7 @@ from simulator import Simulator, phone_and_device
 
 from api.app import create_app
 from ledger.errors import InvalidInput
-from ledger.log.leaf import parse_leaf
+from ledger.log.leaf import Op, parse_leaf
 from ledger.log.merkle import consistency_proof, leaf_hash
 from ledger.log.note import signer_from_seed
 from ledger.log.witness import AddCheckpoint, render_request
@@ -239,6 +239,27 @@ def test_entry_of_ours_that_we_never_sent_gives_alarm_until_it_is_explained() ->
         state, found = codes(log, state, member("one"))
         assert (found, list(state.own)) == (["entry-unsent"], [1, 3])
     assert codes(log, state, member("one", "two"))[1] == []
+
+
+@pytest.mark.parametrize(
+    "op",
+    [Op.CORRECTED, Op.RETRACTED, Op.RESTITUTED, Op.EVIDENCE_WITHDRAWN, Op.ERASURE_ACKNOWLEDGED],
+)
+def test_entry_that_speaks_for_us_without_our_tag_gives_alarm_whatever_is_on_its_way(
+    op: Op,
+) -> None:
+    """A retraction's content is gone with it: nobody can ask for its signature."""
+    log = PublicLog([make_entry(TAG_KEY), make_entry(OTHERS)])
+    log.entries += [make_entry(OTHERS, op, 1), make_entry(OTHERS, Op.EXPIRED, 0)]
+    log.publish()
+    waiting = member("one", "on its way", accepted=("one", "on its way"))
+    state, found = codes(log, watch=waiting)
+    assert (state.size, found) == (4, []), "others' affairs, and the ledger's own word"
+    log.entries.append(make_entry(OTHERS, op, 0))
+    log.publish()
+    for _ in range(2):
+        state, found = codes(log, parse_state(render_state(state), SIGNER.vkey), waiting)
+        assert (state.size, found) == (5, ["entry-unsent"])
 
 
 def test_planted_entry_is_found_among_those_with_receipts() -> None:

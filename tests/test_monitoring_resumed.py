@@ -137,7 +137,7 @@ def test_false_tiles_before_a_stop_spoil_no_later_run() -> None:
     kept = stop_after(log, 2)
     log.paths["/log/tile/entries/000"] = true
     state, found = codes(log, kept)
-    assert (state, found) == (NEW, ["log-forked"])
+    assert (state.size, state.reading, found) == (0, None, ["log-forked"])
     state, found = codes(log, state)
     assert (state.size, found) == (1000, [])
 
@@ -155,7 +155,24 @@ def test_size_that_was_signed_and_not_reached_is_remembered() -> None:
     second = log.publish()
     reached, alarms = follow_log(log.fetch, WATCH, kept, now=NOW)
     assert [(one.code, one.notes) for one in alarms] == [("log-forked", (high, second))]
-    assert reached == NEW
+    assert reached == replace(NEW, signed=(high,))
+
+
+def test_fork_of_what_was_signed_and_not_reached_gives_alarm_each_time() -> None:
+    """Neither another signed size nor an alarm makes a monitor forget what it was shown."""
+    log = log_of(1000)
+    first = log.paths["/log/checkpoint"].decode()
+    kept = stop_after(log, 1)
+    log.entries[950:] = [make_entry() for _ in range(150)]
+    for size in (1050, 1100):
+        second = log.publish(size)
+        kept = stop_after(log, 1, kept)
+    for _ in range(2):
+        kept, alarms = follow_log(log.fetch, WATCH, kept, now=NOW)
+        assert [(one.code, one.notes) for one in alarms] == [("log-forked", (first, second))]
+        kept = parse_state(render_state(kept), SIGNER.vkey)
+    log.publish(1050)
+    assert codes(log, kept)[1] == ["log-shrank"]
 
 
 def test_size_that_was_signed_is_remembered_where_not_one_tile_is_shown() -> None:

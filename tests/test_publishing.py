@@ -17,12 +17,11 @@ from simulator import Simulator, phone_and_device
 
 from ledger.checking import check_ready
 from ledger.errors import LedgerCorrupt, QuorumMissing, ReceiptUnpublished
-from ledger.log.checkpoint import Checkpoint, open_checkpoint, render_checkpoint, sign_checkpoint
-from ledger.log.merkle import EMPTY_ROOT
+from ledger.log.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from ledger.log.note import parse_vkey
 from ledger.log.witness import cosign, open_witnessed, parse_request
 from ledger.proving import latest_checkpoint, prove_incident
-from ledger.publishing import check_witnesses, publish_cosigned
+from ledger.publishing import publish_cosigned
 from ledger.sequencing import sequence
 from ledger.store import entries, tables, witnesses
 from ledger.store.engine import begin_read, begin_write
@@ -300,32 +299,6 @@ def test_quiet_log_is_cosigned_again_when_its_quorum_grows_old(
 # --- Histories that aren't this log's -----------------------------------------------------------
 
 
-def test_restored_backup_is_refused_before_anything_is_signed(
-    witnessed: Ledger,
-    jurors: list[Juror],
-    connection: WitnessConnection,
-    now: datetime,
-) -> None:
-    """A witness cosigned more than the log has: the ledger isn't ready, and nothing is signed."""
-    report(witnessed, "shop-a", now)
-    longer = Checkpoint(witnessed.origin, 1000, bytes(32))
-    note = sign_checkpoint(longer, witnessed.signer)
-    raw = b"old 0\n\n" + note.encode()
-    answer = jurors[2].answer_honestly("/add-checkpoint", raw)
-    assert answer is not None
-    assert answer[0] == 200
-    with pytest.raises(LedgerCorrupt, match="old backup"):
-        check_witnesses(witnessed, now, connection.ask, connection.hear)
-    with pytest.raises(LedgerCorrupt):
-        check_ready(witnessed)
-    with begin_read(witnessed.database) as rows:
-        assert witnesses.find_signed(rows, log_size(witnessed)) is None
-    name = jurors[2].signer.name
-    check_witnesses(witnessed, now, connection.ask, connection.hear, without=[name])
-    check_ready(witnessed)
-    publish_cosigned(witnessed, now, connection.ask, connection.hear, without=[name])
-
-
 def test_running_worker_that_meets_a_witness_ahead_stops(
     witnessed: Ledger, jurors: list[Juror], publish: Callable[..., Any], now: datetime
 ) -> None:
@@ -337,6 +310,30 @@ def test_running_worker_that_meets_a_witness_ahead_stops(
         publish()
     with pytest.raises(LedgerCorrupt):
         check_ready(witnessed)
+
+
+@pytest.mark.parametrize("is_witnessed", [False, True])
+def test_process_that_signed_more_than_its_database_knows_signs_no_more(
+    ledger: Ledger,
+    witnessed: Ledger,
+    publish: Callable[..., Any],
+    now: datetime,
+    is_witnessed: bool,
+) -> None:
+    """A backup was restored under it, or a standby took over that lacked what was signed last."""
+
+    def go_on(name: str) -> int:
+        report(witnessed if is_witnessed else ledger, name, now)
+        publish() if is_witnessed else sequence(ledger, now)
+        return published_size(ledger)
+
+    earlier, lost = go_on("shop-a"), go_on("shop-b")
+    with begin_write(ledger.database) as rows:
+        rows.execute(tables.log_checkpoint.delete().where(tables.log_checkpoint.c.size > earlier))
+        rows.execute(tables.log_state.update().values(signed_size=earlier))
+    with pytest.raises(LedgerCorrupt, match=f"signed {lost} entries"):
+        go_on("shop-c")
+    assert published_size(ledger) == earlier
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
@@ -378,14 +375,3 @@ def test_other_root_of_one_size_is_never_signed_and_a_witness_s_stops_the_ledger
         rows.execute(changed.values(note=forked, published_at=None))
     with pytest.raises(LedgerCorrupt, match="Another root was signed"):
         publish()
-
-
-def test_asking_how_far_a_witness_is_signs_the_empty_log_alone(
-    witnessed: Ledger, jurors: list[Juror], connection: WitnessConnection, now: datetime
-) -> None:
-    report(witnessed, "shop-a", now)
-    heard = check_witnesses(witnessed, now, connection.ask, connection.hear)
-    assert {one.size for one in heard} == {0}
-    empty = render_checkpoint(Checkpoint(witnessed.origin, 0, EMPTY_ROOT))
-    for juror in jurors:
-        assert [parse_request(raw).note.startswith(empty) for raw in juror.asked] == [True]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -72,6 +73,33 @@ def test_tile_that_was_read_changed_is_read_again_once_it_is_mended(grown: Ledge
             prove_entries(grown, [7])
     swap_first_tile(grown, right)
     assert [one.index for one in prove_entries(grown, [7])] == [7]
+
+
+class Forgetful(Recent[tuple[int, int], bytes]):
+    """Forgets all after so many tiles, as where another thread's proof turned out corrupt."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__(TILES_BYTES_MAX // FULL_BYTES)
+        self.after = after
+
+    def find(self, key: tuple[int, int]) -> bytes | None:
+        """Find a tile, or forget it."""
+        self.after -= 1
+        if not self.after:
+            self.clear()
+        return super().find(key)
+
+
+@pytest.mark.parametrize("after", range(1, 4))
+def test_proof_is_the_one_that_was_verified_whoever_empties_the_cache_meanwhile(
+    grown: Ledger, after: int
+) -> None:
+    honest = prove_growth(grown, [(7, 600)])
+    cache = grown.database.cache
+    cache.tiles = Forgetful(after)
+    cache.tiles.keep((0, 0), swap_first_tile(grown, bytes(FULL_BYTES)))
+    with suppress(LedgerCorrupt):
+        assert prove_growth(grown, [(7, 600)]) == honest
 
 
 def test_writer_that_is_rolled_back_leaves_nothing_behind(grown: Ledger, now: datetime) -> None:

@@ -32,6 +32,10 @@ _OPEN = (State.HELD, State.ACTIVE, State.DISPUTED)
 CLOSED = frozenset({State.RETRACTED, State.EXPIRED, State.EXPUNGED, State.ERASED})
 # What begins a record of its own, which later statements name.
 BEGINNING = frozenset({Op.INCIDENT_CONFIRMED, Op.EVIDENCE_SEEN, Op.LINK_STATED, Op.MARKED})
+# What only its reporter says about a record.
+FOLLOWING = frozenset(
+    {Op.CORRECTED, Op.RETRACTED, Op.RESTITUTED, Op.EVIDENCE_WITHDRAWN, Op.ERASURE_ACKNOWLEDGED}
+)
 # Entries that end a record that is no incident, and with it its content.
 ENDING = frozenset({Op.EVIDENCE_WITHDRAWN, Op.EXPIRED})
 # Entries that destroy the content of a record, where they take effect.

@@ -53,14 +53,15 @@ class Recent(Generic[_Key, _Value]):
 
 
 class TreeCache:
-    """Of one database what this process read last: full tiles by level and index, edges by size."""
+    """Of one database what this process read last, full tiles and edges, and how far it signed."""
 
     def __init__(self) -> None:
         """Begin empty."""
         self.tiles: Recent[tuple[int, int], bytes] = Recent(TILES_BYTES_MAX // FULL_BYTES)
         self.edges: Recent[int, Edge] = Recent(EDGES_MAX)
+        self.signed_size = 0  # the newest that this process signed, which it never forgets
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Forget what was read."""
         self.tiles.clear()
         self.edges.clear()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, delete, insert, select, update
 
+from ledger.errors import LedgerCorrupt
 from ledger.store.tables import log_checkpoint, log_state, witness_size
 
 if TYPE_CHECKING:
@@ -66,14 +67,20 @@ def _signed(row: Row[tuple[object, ...]]) -> SignedCheckpoint:
 
 
 def insert_signed(
-    connection: Connection, size: int, note: str, published_at: datetime | None
+    connection: Connection, size: int, note: str, published_at: datetime | None, *, after: int
 ) -> SignedCheckpoint:
     """Keep the one checkpoint of a size; nobody is shown it before `published_at`.
 
-    The log's state is locked by the caller, so that each follows the one before it.
+    The log's state is locked by the caller, so that each follows the one before it. *Raises*:
+    LedgerCorrupt where that is older than one of which it is known that it was signed, `after`.
     """
     row = {"size": size, "note": note, "published_at": published_at}
     previous_size = connection.execute(_INSERT_SIGNED, row).scalar_one()
+    if previous_size < after:
+        raise LedgerCorrupt(
+            f"This process signed {after} entries and the database doesn't know it: an old backup "
+            "was restored. Nothing more is signed (docs/operating.md, Restoring a backup)."
+        )
     connection.execute(_NEWEST, {"newest": size})
     return SignedCheckpoint(size, note, "", published_at, previous_size)
 
@@ -95,6 +102,14 @@ def publish_signed(connection: Connection, size: int, cosignatures: str, at: dat
 def select_sizes(connection: Connection) -> dict[str, int]:
     """Give how many entries each witness said last that it cosigned, by name."""
     rows = connection.execute(select(witness_size.c.name, witness_size.c.size))
+    return {row.name: row.size for row in rows}
+
+
+def select_unsigned(connection: Connection) -> dict[str, int]:
+    """Give the sizes that witnesses say they cosigned and that were never signed, by name."""
+    told = select(witness_size.c.name, witness_size.c.size)
+    signed = select(log_checkpoint.c.size).where(log_checkpoint.c.size == witness_size.c.size)
+    rows = connection.execute(told.where(witness_size.c.size > 0, ~signed.exists()))
     return {row.name: row.size for row in rows}
 
 
