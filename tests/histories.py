@@ -389,10 +389,9 @@ def rename(value: Any) -> Any:
         return AccountRef(value.iss, f"renamed {value.sub[::-1]}")
     if isinstance(value, Identifier):
         return value._replace(value=hashlib.sha256(value.value).digest())
-    if isinstance(value, IdentifierClaim):
-        return value._replace(identifier=rename(value.identifier))
     if isinstance(value, tuple):
-        return tuple(rename(one) for one in value)
+        renamed = [rename(one) for one in value]
+        return type(value)._make(renamed) if hasattr(value, "_make") else tuple(renamed)
     if is_dataclass(value) and not isinstance(value, type):
         members = {one.name: getattr(value, one.name) for one in fields(value)}
         changed = {name: new for name, old in members.items() if (new := rename(old)) is not old}

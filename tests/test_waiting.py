@@ -59,7 +59,8 @@ class Looks:
         """Watch every statement of this ledger."""
         self._counted = Condition()
         self.number = 0
-        event.listen(ledger.database.engine, "after_cursor_execute", self._watch)
+        engine = ledger.database.autocommit or ledger.database.engine
+        event.listen(engine, "after_cursor_execute", self._watch)
 
     def _watch(self, *execution: Any) -> None:
         if "event.incident =" in execution[2]:
