@@ -324,7 +324,9 @@ def test_hash_of_another_length_is_refused_wherever_it_stands(length: int) -> No
     leaves = hashed(2)
     root = root_hash(leaves)
     assert is_refused(verify_inclusion, short, 0, 1, (), short)
-    assert is_refused(verify_inclusion, leaves[0], 0, 2, (short,), node_hash(leaves[0], short))
+    pair = leaves[0] + leaves[1]
+    assert is_refused(verify_inclusion, pair[:length], 0, 2, (pair[length:],), node_hash(pair, b""))
+    assert is_refused(verify_inclusion, leaves[0], 0, 2, (short,), node_hash(pair, b""))
     assert is_refused(verify_consistency, 1, short, 2, node_hash(short, root), (root,))
     assert is_refused(verify_consistency, 1, root, 2, node_hash(root, short), (short,))
 

@@ -144,10 +144,13 @@ def verify_inclusion(
     """Verify that a leaf hash is at an index under a root.
 
     Up to where the ways to this leaf and to the last one meet, siblings stand on either side;
-    above, only left of it. *Source*: RFC 9162 §2.1.3.2, without its second counter. *Raises*:
-    InvalidProof.
+    above, only left of it. Only one leaf hash of 32 bytes can be shown at an index, however long
+    the siblings are: from the root down, each step must hash what was hashed there, and the part
+    of that which comes from below is the first or the last 32 bytes.
+    *Source*: RFC 9162 §2.1.3.2, without its second counter. *Raises*: InvalidProof.
     """
-    _check_lengths(proof, hashed, root)
+    if len(hashed) != HASH_BYTES:
+        raise InvalidProof("A hash doesn't have 32 bytes.")
     if not 0 <= index < size:
         raise InvalidProof("The index lies outside the tree.")
     meeting = (index ^ (size - 1)).bit_length()
