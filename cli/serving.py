@@ -186,6 +186,7 @@ def worker(folder: Path, once: bool, disregard: tuple[str, ...]) -> None:
             publisher.start()
         expires_at = clock.now()
         while not stopping:
+            began = clock.monotonic()
             try:
                 now = clock.now()
                 sequenced, done = sequence(ledger, now), 0
@@ -203,7 +204,8 @@ def worker(folder: Path, once: bool, disregard: tuple[str, ...]) -> None:
                 return
             publisher.check()
             if not done and sequenced < BATCH_MAX:  # few go together, and are signed together
-                clock.wait(settings.sequence_interval_seconds)
+                spent = clock.monotonic() - began
+                clock.wait(max(0.0, settings.sequence_interval_seconds - spent))
 
 
 @click.group()
