@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from psycopg import sql
 from simulator import Simulator, phone_and_device
 from sqlalchemy import create_engine, text
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
     from pathlib import Path
+
+    import psycopg
 
     from ledger.ledger import Ledger
 
@@ -75,6 +78,32 @@ def test_a_database_lost_in_the_middle_of_a_transaction_is_unavailable_and_nothi
         assert connection.execute(text("SELECT name FROM platform")).scalars().all() == [
             "the ledger"
         ]
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_a_connection_in_use_when_all_are_dropped_is_not_kept(ledger: Ledger) -> None:
+    with begin_read(ledger.database) as held:
+        ledger.database.engine.dispose()  # as another thread does that has met the loss
+        assert held.execute(text("SELECT 1")).scalar_one() == 1
+    with begin_read(ledger.database) as fresh:
+        assert held.closed
+        assert fresh.execute(text("SELECT 1")).scalar_one() == 1
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_a_connection_that_cannot_be_opened_costs_none_that_is_open(
+    ledger: Ledger, postgres_admin: psycopg.Connection[Any]
+) -> None:
+    whole = sql.Identifier(ledger.database.engine.url.database or "")
+    forbid = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(whole)
+    ledger.database.engine.dispose()
+    with begin_read(ledger.database) as first:
+        pass
+    postgres_admin.execute(forbid)
+    with pytest.raises(LedgerUnavailable), begin_write(ledger.database):
+        pass
+    with begin_read(ledger.database) as again:
+        assert again is first
 
 
 def test_a_server_that_is_not_there_is_unavailable(tmp_path: Path) -> None:

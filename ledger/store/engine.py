@@ -11,7 +11,7 @@ import fcntl
 import os
 import sqlite3
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -137,7 +137,7 @@ def begin_read(database: Database, *, snapshot: bool = False) -> Iterator[Connec
         database.cache.clear()  # whether it came from there or not: once mended it is read anew
         raise
     except _UNREACHABLE as error:
-        _forget_connections(database)
+        _forget_connections(database, error)
         raise LedgerUnavailable("The database can't be reached.") from error
     except DatabaseError as error:
         _refuse_damage(error)
@@ -164,7 +164,7 @@ def begin_write(database: Database, *, autocommit: bool = False) -> Iterator[Con
             with connection.begin():
                 yield connection
     except _UNREACHABLE as error:
-        _forget_connections(database)
+        _forget_connections(database, error)
         raise LedgerUnavailable("The database can't be reached or is busy.") from error
     except DatabaseError as error:
         _refuse_damage(error)
@@ -176,7 +176,9 @@ def _hold(database: Database, autocommit: Engine) -> Iterator[Connection]:
     """Hold a connection in autocommit, and leave it open for the next.
 
     The pool's ceremony would cost a twentieth of every answer; there are as many as threads.
+    One that was in use while all were dropped isn't kept, as the pool keeps none.
     """
+    pool = database.engine.pool  # another one once all were dropped
     try:
         connection = database.idle.pop()
     except IndexError:
@@ -184,7 +186,8 @@ def _hold(database: Database, autocommit: Engine) -> Iterator[Connection]:
     try:
         yield connection
     finally:
-        driver: Any = None if connection.invalidated else connection.connection.dbapi_connection
+        is_lost = connection.invalidated or database.engine.pool is not pool
+        driver: Any = None if is_lost else connection.connection.dbapi_connection
         if driver is not None and driver.pgconn.transaction_status == TransactionStatus.IDLE:
             if connection.in_transaction():  # the library's own notion: nothing is sent
                 connection.rollback()
@@ -194,8 +197,9 @@ def _hold(database: Database, autocommit: Engine) -> Iterator[Connection]:
 
 
 def _close_idle(database: Database) -> None:
-    while database.idle:
-        database.idle.pop().close()
+    with suppress(IndexError):  # another thread may take the last one, or drop them too
+        while True:
+            database.idle.pop().close()
 
 
 def lasting_cursor(connection: Connection) -> Any:  # noqa: ANN401 - a DBAPI object
@@ -209,12 +213,13 @@ def lasting_cursor(connection: Connection) -> Any:  # noqa: ANN401 - a DBAPI obj
     return kept["cursor"]
 
 
-def _forget_connections(database: Database) -> None:
-    """Drop every connection after a failure, so that one loss is told once.
+def _forget_connections(database: Database, error: Exception) -> None:
+    """Drop every connection after the loss of one, so that one loss is told once.
 
-    Asking each whether it lives before its use would cost a fifth of every answer.
+    Asking each whether it lives before its use would cost a fifth of every answer. One that
+    couldn't be opened is no loss: the library tells which it was, the driver doesn't.
     """
-    if not database.embedded:
+    if not database.embedded and getattr(error, "connection_invalidated", True):
         database.engine.dispose()
 
 
