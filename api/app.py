@@ -211,7 +211,10 @@ def _read_body(asked: Request) -> bytes:
     """
     limit, announced = asked.max_content_length or 0, asked.content_length or 0
     if 0 < announced <= limit:  # as nearly always: what is announced is read, and nothing guarded
-        raw: bytes = asked.environ["wsgi.input"].read(announced)
+        try:
+            raw: bytes = asked.environ["wsgi.input"].read(announced)
+        except OSError:  # some servers say so where the sender is gone
+            raw = b""
     else:
         asked.max_content_length = limit + 1  # the framework cuts there, and says nothing
         raw = asked.get_data(cache=False)

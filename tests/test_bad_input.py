@@ -10,6 +10,7 @@ import json
 import re
 import time
 from copy import deepcopy
+from io import BytesIO
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -118,6 +119,17 @@ def test_body_over_the_limit_is_refused_by_its_length(
             check_refusal(answer, 413, path)
         barely = client.post(path, data="a" * LIMIT, content_type=media_type, headers=access)
         assert barely.status_code == 400, path
+
+
+class _Reset(BytesIO):
+    def read(self, size: int | None = -1) -> bytes:
+        raise ConnectionResetError(size)
+
+
+def test_body_whose_sender_is_gone_is_refused(client: FlaskClient) -> None:
+    stream = _Reset(b"announced")
+    answer = client.post("/v1/events", content_type=SET, input_stream=stream)
+    check_refusal(answer, 400, "/v1/events")
 
 
 @pytest.mark.parametrize("path", BODIES)

@@ -116,6 +116,14 @@ def test_overturned_incidents_are_counted_the_weightiest_first() -> None:
     assert foretell(links).if_overturned == 1
 
 
+def test_of_equal_incidents_that_of_the_higher_platform_is_overturned_first() -> None:
+    for platforms, number in (((1, 2), 1), ((2, 1), 2)):
+        sketch = Sketch(TODAY).bear(OWN_ACCOUNT, 2, platform=platforms[0])
+        sketch.bear(2, 1, SHARED["same"], platform=platforms[1])
+        sketch.today += timedelta(days=800)  # each weighs 219,000
+        assert foretell(sketch).if_overturned == number
+
+
 def test_answer_says_what_clears_it_and_when_each_reason_ends(
     ledger: Ledger, simulator: Callable[..., Simulator], now: datetime
 ) -> None:
