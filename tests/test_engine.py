@@ -81,16 +81,6 @@ def test_a_database_lost_in_the_middle_of_a_transaction_is_unavailable_and_nothi
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
-def test_a_connection_in_use_when_all_are_dropped_is_not_kept(ledger: Ledger) -> None:
-    with begin_read(ledger.database) as held:
-        ledger.database.engine.dispose()  # as another thread does that has met the loss
-        assert held.execute(text("SELECT 1")).scalar_one() == 1
-    with begin_read(ledger.database) as fresh:
-        assert held.closed
-        assert fresh.execute(text("SELECT 1")).scalar_one() == 1
-
-
-@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 def test_a_connection_that_cannot_be_opened_costs_none_that_is_open(
     ledger: Ledger, postgres_admin: psycopg.Connection[Any]
 ) -> None:

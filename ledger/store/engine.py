@@ -176,9 +176,7 @@ def _hold(database: Database, autocommit: Engine) -> Iterator[Connection]:
     """Hold a connection in autocommit, and leave it open for the next.
 
     The pool's ceremony would cost a twentieth of every answer; there are as many as threads.
-    One that was in use while all were dropped isn't kept, as the pool keeps none.
     """
-    pool = database.engine.pool  # another one once all were dropped
     try:
         connection = database.idle.pop()
     except IndexError:
@@ -186,8 +184,7 @@ def _hold(database: Database, autocommit: Engine) -> Iterator[Connection]:
     try:
         yield connection
     finally:
-        is_lost = connection.invalidated or database.engine.pool is not pool
-        driver: Any = None if is_lost else connection.connection.dbapi_connection
+        driver: Any = None if connection.invalidated else connection.connection.dbapi_connection
         if driver is not None and driver.pgconn.transaction_status == TransactionStatus.IDLE:
             if connection.in_transaction():  # the library's own notion: nothing is sent
                 connection.rollback()
