@@ -362,6 +362,12 @@ def record_matches(
         connection.execute(insert(evidence_match), rows)
 
 
+def select_told(connection: Connection, answer: str) -> list[str]:
+    """Give the records of which an answer told and that nobody took back since."""
+    told = select(evidence_match.c.record).where(evidence_match.c.answer == answer)
+    return list(connection.execute(told.order_by(evidence_match.c.record)).scalars())
+
+
 def is_recalled(connection: Connection, answer: str) -> bool:
     """Tell whether a match that an answer told of was taken back since."""
     about = (recall.c.answer == answer, recall.c.kind == EVIDENCE)
