@@ -145,7 +145,7 @@ def _count_overturned(fading: Fading, medium: int, day: int) -> int | None:
     rows += [(False, one.rows, at, row) for one in links for at, row in enumerate(one.rows)]
     each = []
     for place, (is_direct, _, _, (mass, half_life, incidents)) in enumerate(rows):
-        weight = decayed_mass(mass, day, half_life, fading.epoch_day) // incidents
+        weight = decayed_mass(mass, day, half_life, fading.epoch_day) // (incidents or 1)
         each += [(is_direct, weight, place)] * min(incidents, _OVERTURNED_MAX)
     each.sort(reverse=True)
     gone = [0] * len(rows)

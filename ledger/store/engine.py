@@ -111,7 +111,9 @@ def _set_pragmas(dbapi_connection: Any, record: object) -> None:  # noqa: ANN401
 
 def _begin(connection: Connection) -> None:
     """Begin a transaction in words: both drivers are left in autocommit."""
-    connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+    statement = connection.get_execution_options().get("begin", "BEGIN")
+    if statement:
+        connection.exec_driver_sql(statement)
 
 
 @contextmanager
