@@ -84,16 +84,10 @@ _FULL = _CROWDED.join(evidence, evidence.c.id == evidence_band.c.evidence).where
     evidence.c.platform == bindparam("member")
 )
 _aside = evidence_band.alias("aside")
-_NEXT = (
-    select(_aside.c.evidence)
-    .join(evidence, evidence.c.id == _aside.c.evidence)
-    .where(_aside.c.slot == bindparam("place") + ASIDE, evidence.c.platform == bindparam("member"))
-    .order_by(_aside.c.evidence)
-    .limit(1)
-)
+_NEXT = select(func.min(_aside.c.evidence)).where(_aside.c.slot == bindparam("aside"))
 _BRING_IN = (
     update(evidence_band)
-    .where(evidence_band.c.slot == bindparam("place") + ASIDE)
+    .where(evidence_band.c.slot == bindparam("aside"))
     .where(evidence_band.c.evidence == _NEXT.scalar_subquery())
     .values(slot=bindparam("place"))
 )
@@ -112,15 +106,15 @@ def delete_pieces(connection: Connection, record: str, *, unless: Sequence[Piece
     band = evidence_band.c
     for number, piece in gone.items():
         slots = [] if piece.pdq is None else list_slots(piece.pdq)
-        member = {"member": rows[0].platform}
+        member, aside = rows[0].platform, ASIDE * rows[0].platform
         crowded = connection.execute(_CROWDED, {"slots": slots}).scalars().all()
-        sought = member | {"slots": crowded}
+        sought = {"slots": crowded, "member": member}
         full = connection.execute(_FULL, sought).scalars().all() if crowded else ()
         for place in full:
             mine = (band.slot == place, band.evidence == number)
             if connection.execute(delete(evidence_band).where(*mine)).rowcount:
-                connection.execute(_BRING_IN, member | {"place": place})
-        places = (*slots, *(slot + ASIDE for slot in slots))
+                connection.execute(_BRING_IN, {"place": place, "aside": place + aside})
+        places = (*slots, *(slot + aside for slot in slots))
         mine = (band.slot.in_(places), band.evidence == number)
         connection.execute(delete(evidence_band).where(*mine))
         connection.execute(delete(evidence).where(evidence.c.id == number))
@@ -158,7 +152,8 @@ def insert_pieces(
         crowded = connection.execute(_CROWDED, {"slots": slots}).scalars().all()
         member = {"slots": crowded, "member": stored.platform}
         full = set(connection.execute(_FULL, member).scalars()) if crowded else ()
-        places = [slot + ASIDE if slot in full else slot for slot in slots]
+        aside = ASIDE * stored.platform
+        places = [slot + aside if slot in full else slot for slot in slots]
         bands = [{"slot": slot, "evidence": row["id"], "pdq": piece.pdq} for slot in places]
         connection.execute(insert(evidence_band), bands)
 
@@ -282,7 +277,7 @@ def find_like(connection: Connection, forms: Iterable[bytes]) -> dict[int, int]:
 _LIKE = f"SELECT evidence, pdq FROM evidence_band WHERE slot IN ({', '.join('?' * PROBES)})"  # noqa: S608 - marks alone
 # Thousands of rows cost the client more than they cost the server: they come as one value.
 _LIKE_AT_ONCE = """
-    SELECT string_agg(int8send(evidence) || pdq, '') FROM evidence_band WHERE slot = ANY(%s::int4[])
+    SELECT string_agg(int8send(evidence) || pdq, '') FROM evidence_band WHERE slot = ANY(%s::int8[])
 """
 
 
