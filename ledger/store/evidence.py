@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from dataclasses import dataclass, fields
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import bindparam, delete, func, insert, literal, select, update
@@ -84,11 +85,16 @@ _FULL = _CROWDED.join(evidence, evidence.c.id == evidence_band.c.evidence).where
     evidence.c.platform == bindparam("member")
 )
 _aside = evidence_band.alias("aside")
-_NEXT = select(func.min(_aside.c.evidence)).where(_aside.c.slot == bindparam("aside"))
+_NEXT = (
+    select(_aside.c.evidence)
+    .where(_aside.c.slot == bindparam("aside"))
+    .order_by(_aside.c.evidence)
+    .limit(bindparam("went"))
+)
 _BRING_IN = (
     update(evidence_band)
     .where(evidence_band.c.slot == bindparam("aside"))
-    .where(evidence_band.c.evidence == _NEXT.scalar_subquery())
+    .where(evidence_band.c.evidence.in_(_NEXT))
     .values(slot=bindparam("place"))
 )
 
@@ -99,26 +105,29 @@ _BRING_IN = (
 def delete_pieces(connection: Connection, record: str, *, unless: Sequence[Piece] = ()) -> bool:
     """Forget the pieces of a record but those by which it still is known; tell if any went.
 
-    Where its member had filled a place, the next piece comes in for one that goes.
+    Where its member had filled a place, the next pieces come in for those that go.
     """
     rows, kept = connection.execute(_PIECES, {"about": record}).all(), set(unless)
     gone = {number: one for number, one in _read_pieces(rows).items() if one not in kept}
-    band = evidence_band.c
-    for number, piece in gone.items():
-        slots = [] if piece.pdq is None else list_slots(piece.pdq)
-        member, aside = rows[0].platform, ASIDE * rows[0].platform
-        crowded = connection.execute(_CROWDED, {"slots": slots}).scalars().all()
-        sought = {"slots": crowded, "member": member}
-        full = connection.execute(_FULL, sought).scalars().all() if crowded else ()
-        for place in full:
-            mine = (band.slot == place, band.evidence == number)
-            if connection.execute(delete(evidence_band).where(*mine)).rowcount:
-                connection.execute(_BRING_IN, {"place": place, "aside": place + aside})
-        places = (*slots, *(slot + aside for slot in slots))
-        mine = (band.slot.in_(places), band.evidence == number)
-        connection.execute(delete(evidence_band).where(*mine))
+    if not gone:
+        return False
+    band, aside = evidence_band.c, ASIDE * rows[0].platform
+    slots = {number: list_slots(one.pdq) if one.pdq else [] for number, one in gone.items()}
+    every = sorted(set(chain.from_iterable(slots.values())))
+    crowded = connection.execute(_CROWDED, {"slots": every}).scalars().all()
+    member = {"slots": crowded, "member": rows[0].platform}
+    for place in connection.execute(_FULL, member).scalars().all() if crowded else ():
+        mine = delete(evidence_band).where(band.evidence.in_(gone))
+        connection.execute(mine.where(band.slot == place + aside))
+        went = connection.execute(mine.where(band.slot == place)).rowcount
+        next_ones = {"place": place, "aside": place + aside, "went": went}
+        connection.execute(_BRING_IN, next_ones)
+    for number, own in slots.items():
+        places = (*own, *(slot + aside for slot in own))
+        mine = delete(evidence_band).where(band.evidence == number)
+        connection.execute(mine.where(band.slot.in_(places)))
         connection.execute(delete(evidence).where(evidence.c.id == number))
-    return bool(gone)
+    return True
 
 
 def insert_pieces(
@@ -135,6 +144,8 @@ def insert_pieces(
         return
     known = set(_read_pieces(connection.execute(_PIECES, {"about": stored.incident})).values())
     fresh = [piece for piece in pieces if piece not in known]
+    full: set[int] = set()  # nothing goes meanwhile: what was full stays so
+    aside = ASIDE * stored.platform
     for place, piece in enumerate(fresh):
         row = {
             "id": index << PIECES_BITS | place,
@@ -149,10 +160,11 @@ def insert_pieces(
         if piece.pdq is None:
             continue
         slots = list_slots(piece.pdq)
-        crowded = connection.execute(_CROWDED, {"slots": slots}).scalars().all()
-        member = {"slots": crowded, "member": stored.platform}
-        full = set(connection.execute(_FULL, member).scalars()) if crowded else ()
-        aside = ASIDE * stored.platform
+        room = [slot for slot in slots if slot not in full]
+        crowded = connection.execute(_CROWDED, {"slots": room}).scalars().all() if room else ()
+        if crowded:
+            member = {"slots": crowded, "member": stored.platform}
+            full.update(connection.execute(_FULL, member).scalars())
         places = [slot + aside if slot in full else slot for slot in slots]
         bands = [{"slot": slot, "evidence": row["id"], "pdq": piece.pdq} for slot in places]
         connection.execute(insert(evidence_band), bands)
