@@ -10,7 +10,8 @@ branch_labels = None
 depends_on = None
 
 _ASIDE = 1 << 20
-_OF_MEMBER = "(SELECT platform - 1 FROM evidence AS e WHERE e.id = evidence_band.evidence)"
+_BY_MEMBER = f"CAST({_ASIDE} AS bigint)"  # beyond 2,047 members a place needs more than 32 bits
+_PIECE = "FROM evidence AS e WHERE e.id = evidence_band.evidence"
 
 
 def upgrade() -> None:
@@ -32,6 +33,6 @@ def _retype(kind: str) -> None:
 
 def _move(sign: str) -> None:
     op.execute(
-        f"UPDATE evidence_band SET slot = slot {sign} {_ASIDE} * {_OF_MEMBER} "
-        f"WHERE slot >= {_ASIDE}"
+        f"UPDATE evidence_band SET slot = slot {sign} {_BY_MEMBER} * (SELECT e.platform - 1 {_PIECE}) "
+        f"WHERE slot >= {_ASIDE} AND EXISTS (SELECT 1 {_PIECE})"
     )
