@@ -33,6 +33,7 @@ def _retype(kind: str) -> None:
 
 def _move(sign: str) -> None:
     op.execute(
-        f"UPDATE evidence_band SET slot = slot {sign} {_BY_MEMBER} * (SELECT e.platform - 1 {_PIECE}) "
+        "UPDATE evidence_band "
+        f"SET slot = slot {sign} {_BY_MEMBER} * (SELECT e.platform - 1 {_PIECE}) "
         f"WHERE slot >= {_ASIDE} AND EXISTS (SELECT 1 {_PIECE})"
     )
