@@ -1,4 +1,4 @@
-"""What an operator decides about incidents: `incident erase`, `expunge`, `list`."""
+"""What an operator decides about incidents: `incident erase`, `expunge`, `matched`, `list`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import click
 
 from cli import clock
 from cli.opening import open_own_ledger
-from ledger.deriving import DECISION_REASONS, reason_name
-from ledger.erasing import Decision, decide_erasure, list_erased
+from ledger.erasing import Decision, decide_erasure, list_erased, list_matched
+from ledger.incident.decision import DECISION_REASONS, reason_name
 from ledger.log.leaf import Op
 
 if TYPE_CHECKING:
@@ -61,7 +61,10 @@ def erase(folder: Path, incident_id: str, reason: str, person: str, confirms: st
 @_decision(Op.EXPUNGED)
 @click.pass_obj
 def expunge(folder: Path, incident_id: str, reason: str, person: str, confirms: str | None) -> None:
-    """Destroy a disputed incident, since the objection holds. Two persons as for `erase`."""
+    """Destroy a disputed incident, or forged evidence (`evd_…`) that is none: the objection holds.
+
+    Whoever was told of the evidence is told again. Two persons as for `erase`.
+    """
     _decide(folder, Decision(incident_id, Op.EXPUNGED, reason, person, confirms))
 
 
@@ -73,6 +76,19 @@ def _decide(folder: Path, decision: Decision) -> None:
         click.echo("Deleted rows still lie in pages and logs: `bcl db scrub`.", err=True)
     else:
         click.echo(f"Another person says the same with --confirm {decided.jti}", err=True)
+
+
+@incident.command("matched")
+@click.argument("answer", metavar="ANSWER")
+@click.pass_obj
+def matched(folder: Path, answer: str) -> None:
+    """List the reports on whose evidence an answer rests: who objects to a match names that.
+
+    One JSON object a line. What was taken back since isn't among them.
+    """
+    with open_own_ledger(folder, to_write=False) as ledger:
+        for record, platform, jti in list_matched(ledger, answer):
+            click.echo(json.dumps({"record": record, "platform": platform, "jti": jti}))
 
 
 @incident.command("list")

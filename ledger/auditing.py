@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ledger.attesting import examine_checkpoints
-from ledger.deriving import reason_name
 from ledger.errors import LedgerCorrupt, LedgerError
 from ledger.examining import (
     Audited,
@@ -29,6 +28,7 @@ from ledger.examining import (
 from ledger.identity.key import KeyState
 from ledger.identity.platform import PlatformState
 from ledger.identity.standing import Standing, apply_change, describe_standing
+from ledger.incident.decision import reason_name
 from ledger.incident.statement import (
     LedgerStatement,
 )

@@ -6,7 +6,6 @@ sequencer applies what it says, and an audit applies the same again.
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, TypeAlias
@@ -16,9 +15,10 @@ from ledger.graph.posting import bounded_mass, day_number, forward_mass
 from ledger.identity.identifier import account_key, lookup_key
 from ledger.identity.standing import name_suspended
 from ledger.identity.token import payload_of
+from ledger.incident.decision import decision_reason
 from ledger.incident.evidence import Piece, find_pieces
 from ledger.incident.incident import IncidentReport
-from ledger.incident.lifecycle import BEGINNING, CLOSED, ENDING, State, next_state
+from ledger.incident.lifecycle import BEGINNING, CLOSED, CONCLUDING, ENDING, State, next_state
 from ledger.incident.statement import (
     Correction,
     Forgery,
@@ -46,22 +46,6 @@ if TYPE_CHECKING:
 Override: TypeAlias = Separated | Recycled | Mark
 _REASONS = {Op.ACTIVATED: EntryReason.WINDOW_PASSED, Op.EXPIRED: EntryReason.RETENTION_ENDED}
 _DECIDED = {Op.DISPUTE_REJECTED: (1, 0), Op.EXPUNGED: (0, 1)}
-
-# What an operator may decide, and why.
-DECISION_REASONS = {
-    Op.EXPUNGED: (EntryReason.UNFOUNDED, EntryReason.NOT_VERIFIABLE),
-    Op.ERASED: (
-        EntryReason.BUYER_REQUESTED,
-        EntryReason.CONSENT_WITHDRAWN,
-        EntryReason.ORDERED,
-    ),
-}
-
-
-def fold_name(person: object) -> str:
-    """Give a person's name as it is compared: without case, width, and spaces to spare."""
-    folded = unicodedata.normalize("NFKC", str(person)).casefold()
-    return " ".join(unicodedata.normalize("NFKC", folded).split())
 
 
 class Relief(IntEnum):
@@ -149,16 +133,6 @@ def read_decision(ledger: Ledger, stored: StoredEvent) -> EntryReason:
     return reason
 
 
-def decision_reason(op: Op, name: str) -> EntryReason | None:
-    """Give the reason of this name that an operator may have for a decision."""
-    return next((one for one in DECISION_REASONS[op] if reason_name(one) == name), None)
-
-
-def reason_name(reason: EntryReason) -> str:
-    """Give a reason's name in statements and on the command line."""
-    return reason.name.lower().replace("_", "-")
-
-
 def read_report(ledger: Ledger, stored: StoredEvent | None) -> IncidentReport:
     """Open what an incident is now: its report, or the last correction of it.
 
@@ -200,7 +174,7 @@ def derive_effect(
     if op in {Op.LINK_STATED, Op.MARKED}:
         override = derive_override(ledger, read_statement(ledger, stored), stored.platform, index)
         return Effect(NO_REF, EntryReason.NONE, override=override)
-    if known is None and op in ENDING:
+    if known is None and op in CONCLUDING:
         return derive_end(ledger, stored, said, index)
     return _derive_change(ledger, policy, stored, known, said[0] if said else None, index)
 
@@ -264,23 +238,35 @@ def derive_forgery(ledger: Ledger, stored: StoredEvent) -> Effect:
 def derive_end(
     ledger: Ledger, stored: StoredEvent, history: Sequence[StoredEvent], index: int
 ) -> Effect:
-    """Derive what the end of a record that is no incident does: of a withdrawal, or of time.
+    """Derive what the end of a record that is no incident does.
 
+    By a withdrawal, by time, or by a decision that it is unfounded, which evidence alone can be.
     *Shape*: `history` are all statements about the record, the one that began it first.
     """
     first = history[0]
     began, op = first.entry_index, Op(first.op)
-    if began is None or op not in BEGINNING:
+    is_wrong = stored.op == Op.EXPUNGED and op is not Op.EVIDENCE_SEEN
+    if began is None or op not in BEGINNING or is_wrong:
         raise LedgerCorrupt("What ends was never begun.")
     earlier = [one for one in history if one.entry_index is not None and one.entry_index < index]
-    if any(one.op in ENDING for one in earlier):
+    if any(_concludes(ledger, one) for one in earlier):
         return Effect(began, EntryReason.NO_EFFECT, ends=True)
+    reason = _REASONS.get(Op(stored.op), EntryReason.NONE)
+    if stored.op == Op.EXPUNGED:
+        reason = read_decision(ledger, stored)
+        if reason is EntryReason.FIRST_OF_TWO:
+            return Effect(began, reason)
     named: tuple[bytes, ...] = ()
     if op in {Op.LINK_STATED, Op.MARKED} and first.gone is None:
         override = derive_override(ledger, read_statement(ledger, first), first.platform, began)
         named = tuple(override.keys)
-    reason = _REASONS.get(Op(stored.op), EntryReason.NONE)
     return Effect(began, reason, pieces=(), ends=True, named=named)
+
+
+def _concludes(ledger: Ledger, stored: StoredEvent) -> bool:
+    if stored.op == Op.EXPUNGED:
+        return read_decision(ledger, stored) is not EntryReason.FIRST_OF_TWO
+    return stored.op in ENDING
 
 
 def weigh_again(

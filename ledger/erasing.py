@@ -1,4 +1,6 @@
-"""An operator destroys an incident's content: on request, by order, or where an objection held.
+"""An operator destroys what was said: on request, by order, or where an objection held.
+
+That is an incident's content, or a statement about forged evidence that is unfounded.
 
 Two persons decide: the first states it, the second states it again and names the SHA-256 of the
 first's statement; in a sandbox one is enough. Both statements are entries. What is true when:
@@ -13,17 +15,19 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ledger.deriving import DECISION_REASONS, decision_reason, fold_name, open_event, reason_name
+from ledger.deriving import open_event, read_decision
 from ledger.errors import Conflict, IncidentClosed, InvalidInput, UnknownIncident
 from ledger.identity.token import payload_of
+from ledger.incident.decision import DECISION_REASONS, decision_reason, fold_name, reason_name
 from ledger.incident.lifecycle import next_state
 from ledger.incident.statement import parse_ledger_statement
 from ledger.log.leaf import EntryReason, Op, parse_leaf
 from ledger.sequencing import draft_own_statement, publish_checkpoint, sequence_pending
-from ledger.store import entries, erasures, incidents, platforms
+from ledger.store import entries, erasures, evidence, incidents, platforms
 from ledger.store.engine import begin_read, begin_write
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime, timedelta
 
     from ledger.ledger import Ledger
@@ -38,7 +42,8 @@ _NAME_LENGTH_MAX = 64
 class Decision:
     """What an operator wants destroyed, why, and who says so.
 
-    *Shape*: `op` is ERASED or EXPUNGED, `reason` one of its names, `confirms` the jti of the
+    *Shape*: `incident_id` may be that of forged evidence where `op` is EXPUNGED; else it is ERASED
+    or EXPUNGED; `reason` one of its names, `confirms` the jti of the
     first person's statement, where this is the second's.
     """
 
@@ -89,15 +94,11 @@ def decide_erasure(ledger: Ledger, decision: Decision, at: datetime) -> Decided:
         while sequence_pending(ledger, connection):
             pass  # what was accepted before this is judged first
         history = entries.select_incident_events(connection, decision.incident_id)
-        known_incident = incidents.find_incident(connection, decision.incident_id)
-        if not history or known_incident is None:
-            raise UnknownIncident("There is no incident of this id.")
-        if next_state(known_incident.state, decision.op) is None:
-            raise IncidentClosed(f"The incident is {known_incident.state.value}.")
-        report = history[0]
+        name = _name_decision(connection, decision, history)
+        report, kind = history[0], name.partition("-")[0]
         members = {
-            "incident_iss": platforms.read_member(connection, report.platform).uri,
-            "incident_jti": report.jti,
+            f"{kind}_iss": platforms.read_member(connection, report.platform).uri,
+            f"{kind}_jti": report.jti,
             "reason": decision.reason,
             "person": person,
         }
@@ -106,7 +107,7 @@ def decide_erasure(ledger: Ledger, decision: Decision, at: datetime) -> Decided:
             members["confirms"] = _confirm(ledger, first, decision, members)
         draft = draft_own_statement(
             ledger,
-            _NAMES[decision.op],
+            name,
             members,
             op=decision.op,
             incident=decision.incident_id,
@@ -116,6 +117,25 @@ def decide_erasure(ledger: Ledger, decision: Decision, at: datetime) -> Decided:
         sequence_pending(ledger, connection)
     publish_checkpoint(ledger, at)
     return Decided(draft.jti, is_final=ledger.sandbox or decision.confirms is not None)
+
+
+def _name_decision(
+    connection: Connection, decision: Decision, history: Sequence[StoredEvent]
+) -> str:
+    """Give the name of a decision's statement, where the record admits the decision.
+
+    *Raises*: UnknownIncident, IncidentClosed.
+    """
+    known = incidents.find_incident(connection, decision.incident_id)
+    if known is not None and history:
+        if next_state(known.state, decision.op) is None:
+            raise IncidentClosed(f"The incident is {known.state.value}.")
+        return _NAMES[decision.op]
+    if not history or (history[0].op, decision.op) != (Op.EVIDENCE_SEEN, Op.EXPUNGED):
+        raise UnknownIncident("There is no incident or evidence of this id to decide this about.")
+    if history[0].sealed is None:
+        raise IncidentClosed("The evidence was withdrawn already, or its time is over.")
+    return "evidence-expunged"
 
 
 def _confirm(
@@ -133,11 +153,34 @@ def _confirm(
     return hashlib.sha256(token).hexdigest()
 
 
+def list_matched(ledger: Ledger, answer: str) -> list[tuple[str, str, str]]:
+    """List the reports on whose evidence an answer rests: record, platform and jti of each.
+
+    They are for the operator alone, who judges an objection to a match; no member sees them.
+    """
+    with begin_read(ledger.database, snapshot=True) as connection:
+        told = evidence.select_told(connection, answer)
+        begun = [entries.select_incident_events(connection, record)[0] for record in told]
+        return [
+            (one.incident, platforms.read_member(connection, one.platform).uri, one.jti)
+            for one in begun
+        ]
+
+
 def destroy_again(ledger: Ledger, at: datetime) -> int:
     """Destroy what should be gone and is there, as after a restore; give how many statements."""
     with begin_write(ledger.database) as connection:
         entries.read_state(connection, lock=True)
-        return erasures.destroy_again(connection, at)
+        decided = [
+            entries.find_event(connection, platforms.LEDGER_PLATFORM, jti)
+            for jti in erasures.select_decided(connection)
+        ]
+        expunged = {
+            one.incident
+            for one in decided
+            if one is not None and read_decision(ledger, one) is not EntryReason.FIRST_OF_TWO
+        }
+        return erasures.destroy_again(connection, at, expunged)
 
 
 def list_erased(ledger: Ledger, now: datetime, *, unacknowledged: bool) -> list[ErasedIncident]:

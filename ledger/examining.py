@@ -10,9 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from ledger.deriving import fold_name, open_event
+from ledger.deriving import open_event
 from ledger.errors import LedgerCorrupt, LedgerError
 from ledger.identity.token import EVENT_AGE_MAX, check_age, payload_of, verify_event_token
+from ledger.incident.decision import fold_name
 from ledger.incident.incident import IncidentReport
 from ledger.incident.lifecycle import BEGINNING, DESTROYING, FOLLOWING, LASTING
 from ledger.incident.statement import (
@@ -207,6 +208,7 @@ def open_statement(ledger: Ledger, event: StoredEvent, snapshot: Snapshot) -> Au
 
 
 _OWN_OPS = {
+    "evidence-expunged": Op.EXPUNGED,
     "incident-activated": Op.ACTIVATED,
     "incident-erased": Op.ERASED,
     "incident-expired": Op.EXPIRED,
@@ -258,7 +260,7 @@ def _file_anew(
     check_minted(statement.jti, at)
     record = statement.subject
     kind = statement.name.partition("-")[0]
-    if kind in {"incident", "statement"}:
+    if kind in {"evidence", "incident", "statement"}:
         issuer, jti = (statement.members.get(f"{kind}_{name}") for name in ("iss", "jti"))
         member = next((one.id for one in snapshot.platforms.values() if one.uri == issuer), None)
         if _find_record(snapshot, event, member, jti) != record:

@@ -37,6 +37,7 @@ def test_operator_erases_lists_scrubs_and_audits(tmp_path: Path) -> None:
     assert (again.exit_code, again.stdout) == (2, "")
     expunge = ("incident", "expunge", second.incident_id, "--person", "Kim")
     assert "incident-closed" in run(folder, *expunge, "--reason", "unfounded").stderr
+    assert run(folder, "incident", "matched", "em_nothing").stdout == ""
 
     rows = json.loads(run(folder, "incident", "list", "--unacknowledged", "--json").stdout)
     told = [(one["incident"], one["class"], one["reason"], one["age_days"]) for one in rows]

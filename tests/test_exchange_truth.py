@@ -12,20 +12,23 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from erasing import decide
 from exact import settle
 from exchanging import forgery, withdrawal
 from kept import audit
 from reports import digest
-from simulator import phone_and_device
+from simulator import Simulator, phone_and_device
 from sqlalchemy import event, insert, text
-from test_concurrency import POSTGRES
+from test_concurrency import POSTGRES, read_events
 from test_exchange_journeys import TABLES, read_evidence
 
 from ledger.enrolling import suspend_platform
-from ledger.erasing import destroy_again
+from ledger.erasing import destroy_again, list_matched
+from ledger.errors import IncidentClosed, UnknownIncident
 from ledger.expiring import expire_due
 from ledger.incident.evidence import Sought
 from ledger.ledger import mint_id
+from ledger.log.leaf import Op
 from ledger.matching import list_recalls, match_evidence
 from ledger.sequencing import draft_event
 from ledger.store import entries
@@ -35,9 +38,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from simulator import Sent, Simulator
+    from simulator import Sent
 
     from ledger.ledger import Ledger
+    from ledger.store.entries import StoredEvent
     from ledger.store.evidence import Recall
 
 DAY = timedelta(days=1)
@@ -232,4 +236,71 @@ def test_questions_and_a_sequencer_wait_for_each_other_in_turn_and_none_fails(
     assert answers[1].seen == (None, None), "who asks after a withdrawal waits for it"
     assert {one.answer for one in recalls(b, now)} == {answers[0].id}
     assert (recalls(c, now), read_evidence(ledger)) == ([], [[], [], []])
+    assert audit(ledger) == ()
+
+
+# --- What an operator decides -------------------------------------------------------------------
+
+
+def test_evidence_that_is_found_unfounded_matches_no_more_and_whoever_was_told_is_told_again(
+    ledger: Ledger, shops: list[Simulator], now: datetime
+) -> None:
+    a, b, _ = shops
+    said = forgery(a, digest("false"), None, now)
+    sent, kept = a.send(said, now), a.send(forgery(a, digest("true"), None, now), now)
+    answers = told(b, "false", now), told(b, "true", now)
+    about = begun(ledger, sent).incident
+    assert list_matched(ledger, str(answers[0])) == [(about, a.uri, said.jti)]
+    with pytest.raises(UnknownIncident):
+        decide(ledger, about, now, Op.ERASED)
+    rows = read_evidence(ledger)
+    decide(ledger, about, now, Op.EXPUNGED)
+    assert told(b, "false", now) is None
+    assert [one.answer for one in recalls(b, now)] == [answers[0]]
+    assert begun(ledger, sent).sealed is None
+    assert begun(ledger, kept).sealed is not None
+    with pytest.raises(IncidentClosed):
+        decide(ledger, about, now, Op.EXPUNGED)
+    with pytest.raises(IncidentClosed):
+        a.send(withdrawal(a, said, now), now)
+    assert audit(ledger) == ()
+    with begin_write(ledger.database) as connection:  # as from a restored table
+        connection.execute(insert(TABLES[0]), [one for one in rows[0] if one not in known(ledger)])
+    assert told(b, "false", now) is not None
+    destroy_again(ledger, now)
+    assert told(b, "false", now) is None
+    assert len(recalls(b, now)) == 2
+    assert audit(ledger) == ()
+
+
+def begun(ledger: Ledger, sent: Sent) -> StoredEvent:
+    """Give a statement as it is stored."""
+    return next(one for one in read_events(ledger) if one.jti == sent.statement.jti)
+
+
+def known(ledger: Ledger) -> list[dict[str, Any]]:
+    """Read by what evidence is recognised now."""
+    return read_evidence(ledger)[0]
+
+
+def test_one_person_alone_finds_no_evidence_unfounded(
+    found_ledger: Callable[[str], Ledger], now: datetime
+) -> None:
+    ledger = found_ledger("CN")
+    a, b = Simulator(ledger, "shop-a"), Simulator(ledger, "shop-b")
+    for shop in (a, b):
+        shop.enrol(now)
+    sent = a.send(forgery(a, digest("false"), None, now), now)
+    settle(ledger, now)
+    about = begun(ledger, sent).incident
+    first = decide(ledger, about, now, Op.EXPUNGED)
+    destroy_again(ledger, now)
+    assert not first.is_final
+    assert told(b, "false", now) is not None
+    assert audit(ledger) == ()
+    decide(ledger, about, now, Op.EXPUNGED, person="Lee", confirms=first.jti)
+    assert told(b, "false", now) is None
+    assert len(recalls(b, now)) == 1
+    with pytest.raises(IncidentClosed):
+        decide(ledger, about, now, Op.EXPUNGED)
     assert audit(ledger) == ()

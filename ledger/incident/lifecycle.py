@@ -38,6 +38,8 @@ FOLLOWING = frozenset(
 )
 # Entries that end a record that is no incident, and with it its content.
 ENDING = frozenset({Op.EVIDENCE_WITHDRAWN, Op.EXPIRED})
+# The same, and what does where it isn't the first of two persons' decisions alone.
+CONCLUDING = ENDING | {Op.EXPUNGED}
 # Entries that destroy the content of a record, where they take effect.
 DESTROYING = ENDING | {Op.RETRACTED, Op.EXPUNGED, Op.ERASED}
 # What is said about a record and says nothing of a person; all else goes with its content.

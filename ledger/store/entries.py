@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, bindparam, func, insert, select, union_all, u
 from sqlalchemy.exc import IntegrityError
 
 from ledger.errors import LedgerCorrupt, LedgerUnavailable
-from ledger.incident.lifecycle import ENDING
+from ledger.incident.lifecycle import CONCLUDING
 from ledger.log.leaf import Op
 from ledger.privacy.sealing import SealedToken
 from ledger.store.tables import (
@@ -245,7 +245,7 @@ def select_said(
     """
     if index is not None:
         rows = connection.execute(_BY_INDEX, {"at": index})
-    elif stored.op in ENDING:
+    elif stored.op in CONCLUDING:
         rows = connection.execute(_BY_INCIDENT, {"about": stored.incident})
     else:
         return []

@@ -137,14 +137,22 @@ def select_gone(connection: Connection, size: int) -> list[int]:
     return sorted(connection.execute(union(reports, ended)).scalars())
 
 
-def destroy_again(connection: Connection, at: datetime) -> int:
+def select_decided(connection: Connection) -> list[str]:
+    """Give the jtis of the decisions about forged evidence, the first of two persons' too."""
+    decided = (event.c.op == int(Op.EXPUNGED), event.c.entry_index.is_not(None))
+    evidence_alone = ~event.c.incident.in_(select(incident.c.id))
+    found = connection.execute(select(event.c.jti).where(*decided, evidence_alone))
+    return list(found.scalars())
+
+
+def destroy_again(connection: Connection, at: datetime, expunged: Collection[str] = ()) -> int:
     """Destroy the content of ended records that is there all the same; give how many statements.
 
     Nothing leaves any but a restored table, or a hand. What was told of it meanwhile is recalled.
+    *Shape*: `expunged` are the records of evidence of which it was decided.
     """
-    ended = select(event.c.incident).where(
-        event.c.op.in_([int(op) for op in ENDING]), event.c.entry_index.is_not(None)
-    )
+    by_op = event.c.op.in_([int(op) for op in ENDING]) | event.c.incident.in_(expunged)
+    ended = select(event.c.incident).where(by_op, event.c.entry_index.is_not(None))
     closed = union(
         select(incident.c.id.label("incident")).where(incident.c.state.in_(_CLOSED)), ended
     )

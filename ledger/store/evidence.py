@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import struct
 from dataclasses import dataclass, fields
-from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import bindparam, delete, func, insert, literal, select, update
@@ -113,19 +112,18 @@ def delete_pieces(connection: Connection, record: str, *, unless: Sequence[Piece
         return False
     band, aside = evidence_band.c, ASIDE * rows[0].platform
     slots = {number: list_slots(one.pdq) if one.pdq else [] for number, one in gone.items()}
-    every = sorted(set(chain.from_iterable(slots.values())))
-    crowded = connection.execute(_CROWDED, {"slots": every}).scalars().all()
+    every = {"slots": sorted({slot for own in slots.values() for slot in own})}
+    crowded = connection.execute(_CROWDED, every).scalars().all()
     member = {"slots": crowded, "member": rows[0].platform}
     for place in connection.execute(_FULL, member).scalars().all() if crowded else ():
-        mine = delete(evidence_band).where(band.evidence.in_(gone))
-        connection.execute(mine.where(band.slot == place + aside))
-        went = connection.execute(mine.where(band.slot == place)).rowcount
-        next_ones = {"place": place, "aside": place + aside, "went": went}
-        connection.execute(_BRING_IN, next_ones)
+        going = delete(evidence_band).where(band.evidence.in_(gone))
+        connection.execute(going.where(band.slot == place + aside))
+        went = connection.execute(going.where(band.slot == place)).rowcount
+        connection.execute(_BRING_IN, {"place": place, "aside": place + aside, "went": went})
     for number, own in slots.items():
         places = (*own, *(slot + aside for slot in own))
-        mine = delete(evidence_band).where(band.evidence == number)
-        connection.execute(mine.where(band.slot.in_(places)))
+        mine = (band.slot.in_(places), band.evidence == number)
+        connection.execute(delete(evidence_band).where(*mine))
         connection.execute(delete(evidence).where(evidence.c.id == number))
     return True
 
@@ -145,7 +143,6 @@ def insert_pieces(
     known = set(_read_pieces(connection.execute(_PIECES, {"about": stored.incident})).values())
     fresh = [piece for piece in pieces if piece not in known]
     full: set[int] = set()  # nothing goes meanwhile: what was full stays so
-    aside = ASIDE * stored.platform
     for place, piece in enumerate(fresh):
         row = {
             "id": index << PIECES_BITS | place,
@@ -165,7 +162,7 @@ def insert_pieces(
         if crowded:
             member = {"slots": crowded, "member": stored.platform}
             full.update(connection.execute(_FULL, member).scalars())
-        places = [slot + aside if slot in full else slot for slot in slots]
+        places = [slot + ASIDE * stored.platform * (slot in full) for slot in slots]
         bands = [{"slot": slot, "evidence": row["id"], "pdq": piece.pdq} for slot in places]
         connection.execute(insert(evidence_band), bands)
 
@@ -367,6 +364,12 @@ def record_matches(
     ]
     if rows:
         connection.execute(insert(evidence_match), rows)
+
+
+def select_told(connection: Connection, answer: str) -> list[str]:
+    """Give the records of which an answer told and that nobody took back since."""
+    told = select(evidence_match.c.record).where(evidence_match.c.answer == answer)
+    return list(connection.execute(told.order_by(evidence_match.c.record)).scalars())
 
 
 def is_recalled(connection: Connection, answer: str) -> bool:
