@@ -1,7 +1,7 @@
 """Histories at random, with crowds: the index of evidence is always what its pieces alone make it.
 
 A place holds a member's first few pieces and its others lie aside, apart from everybody else's,
-whatever was reported, corrected, taken back, erased, suspended or grew old, in whatever order.
+whatever was reported, corrected, taken back, refuted, erased, suspended or old, in whatever order.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ledger.log.leaf import Op
 from ledger.matching import list_recalls, match_evidence
 from ledger.store import evidence as exchange
 from ledger.store.engine import begin_read
-from ledger.store.tables import evidence, evidence_band, evidence_match
+from ledger.store.tables import event, evidence, evidence_band, evidence_match
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +43,10 @@ if TYPE_CHECKING:
 
 CROWD, STEPS, SEED = 3, 30, 9
 PICTURE = int.from_bytes(digest("picture"))
-CHANCES = {"forge": 6, "withdraw": 4, "report": 5, "correct": 6, "retract": 2, "erase": 1, "age": 1}
+CHANCES = {
+    **{"forge": 6, "withdraw": 4, "report": 5, "correct": 6},
+    **{"retract": 2, "erase": 1, "refute": 1, "age": 1},
+}
 
 
 class History:
@@ -112,6 +115,16 @@ class History:
             _, sent = self.filed.pop(self.random.randrange(len(self.filed)))
             settle(self.ledger, self.at)
             decision = Decision(sent.incident_id, Op.ERASED, "buyer-requested", "one person")
+            decide_erasure(self.ledger, decision, self.at)
+
+    def _refute(self, _: Simulator) -> None:
+        if self.seen:
+            _, said = self.seen.pop(self.random.randrange(len(self.seen)))
+            settle(self.ledger, self.at)
+            with begin_read(self.ledger.database) as connection:
+                record = select(event.c.incident).where(event.c.jti == said.jti)
+                about = connection.execute(record).scalar_one()
+            decision = Decision(about, Op.EXPUNGED, "unfounded", "one person")
             decide_erasure(self.ledger, decision, self.at)
 
     def _age(self, _: Simulator) -> None:
