@@ -44,8 +44,14 @@ if TYPE_CHECKING:
 CROWD, STEPS, SEED = 3, 30, 9
 PICTURE = int.from_bytes(digest("picture"))
 CHANCES = {
-    **{"forge": 6, "withdraw": 4, "report": 5, "correct": 6},
-    **{"retract": 2, "erase": 1, "refute": 1, "age": 1},
+    "forge": 6,
+    "withdraw": 4,
+    "report": 5,
+    "correct": 6,
+    "retract": 2,
+    "erase": 1,
+    "refute": 1,
+    "age": 1,
 }
 
 
