@@ -42,7 +42,7 @@ HASHES, QUESTIONS = 1_000_000, 50
 FLOOD_BEGIN, ROUNDS = 1 << 40, 5
 BANDS_OF = ">16H"
 PIECE_TYPES = ("int8", "varchar", "int4", "bytea", "bytea", "int2", "int4")
-BAND_TYPES = ("int4", "int8", "bytea")
+BAND_TYPES = ("int8", "int8", "bytea")
 BANDS, BAND_BITS = 16, 16
 FASTER_MIN = 5.0
 

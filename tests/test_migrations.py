@@ -185,7 +185,7 @@ def test_lookup_keys_stay_out_of_the_planner_s_samples(database_url: str) -> Non
 
 def test_evidence_that_was_too_much_before_is_laid_aside(empty_database_url: str) -> None:
     migrate(empty_database_url, "0011_chain_checkpoints")
-    members = [(number, 1 + (number > 130)) for number in range(1, 134)]  # 130 pieces and 3
+    members = [(number, 1 if number <= 130 else 4000) for number in range(1, 262)]
     with connect(empty_database_url) as connection, connection.begin():
         piece = "INSERT INTO evidence (id, record, platform, digest, original, seen_day) VALUES "
         for number, member in members:
@@ -196,7 +196,9 @@ def test_evidence_that_was_too_much_before_is_laid_aside(empty_database_url: str
     with connect(empty_database_url) as connection:
         places = METADATA.tables["evidence_band"].c
         rows = connection.execute(select(places.slot, places.evidence)).all()
-    assert sorted(row for row in rows if row[0] != 7) == [(7 + ASIDE, 129), (7 + ASIDE, 130)]
+    aside = [(7 + ASIDE, n) for n in (129, 130)]
+    aside += [(7 + 4000 * ASIDE, n) for n in (259, 260, 261)]
+    assert sorted(row for row in rows if row[0] != 7) == aside
     assert len(rows) == len(members)
 
 

@@ -24,7 +24,7 @@ _NEAR = 15
 _BANDS, _BAND_BITS = 16, 16
 _NEIGHBOURS = (0, *(1 << bit for bit in range(_BAND_BITS)))
 PROBES = _BANDS * len(_NEIGHBOURS)
-ASIDE = _BANDS << _BAND_BITS  # above every place: there lies what isn't looked at
+ASIDE = _BANDS << _BAND_BITS  # so many places; above them, by members, lies what isn't looked at
 _FILED = frozenset({EvidenceKind.CLAIM_PHOTO, EvidenceKind.CLAIM_VIDEO})
 
 

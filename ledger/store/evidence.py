@@ -86,15 +86,14 @@ _FULL = _CROWDED.join(evidence, evidence.c.id == evidence_band.c.evidence).where
 _aside = evidence_band.alias("aside")
 _NEXT = (
     select(_aside.c.evidence)
-    .join(evidence, evidence.c.id == _aside.c.evidence)
-    .where(_aside.c.slot == bindparam("place") + ASIDE, evidence.c.platform == bindparam("member"))
+    .where(_aside.c.slot == bindparam("aside"))
     .order_by(_aside.c.evidence)
-    .limit(1)
+    .limit(bindparam("went"))
 )
 _BRING_IN = (
     update(evidence_band)
-    .where(evidence_band.c.slot == bindparam("place") + ASIDE)
-    .where(evidence_band.c.evidence == _NEXT.scalar_subquery())
+    .where(evidence_band.c.slot == bindparam("aside"))
+    .where(evidence_band.c.evidence.in_(_NEXT))
     .values(slot=bindparam("place"))
 )
 
@@ -105,26 +104,28 @@ _BRING_IN = (
 def delete_pieces(connection: Connection, record: str, *, unless: Sequence[Piece] = ()) -> bool:
     """Forget the pieces of a record but those by which it still is known; tell if any went.
 
-    Where its member had filled a place, the next piece comes in for one that goes.
+    Where its member had filled a place, the next pieces come in for those that go.
     """
     rows, kept = connection.execute(_PIECES, {"about": record}).all(), set(unless)
     gone = {number: one for number, one in _read_pieces(rows).items() if one not in kept}
-    band = evidence_band.c
-    for number, piece in gone.items():
-        slots = [] if piece.pdq is None else list_slots(piece.pdq)
-        member = {"member": rows[0].platform}
-        crowded = connection.execute(_CROWDED, {"slots": slots}).scalars().all()
-        sought = member | {"slots": crowded}
-        full = connection.execute(_FULL, sought).scalars().all() if crowded else ()
-        for place in full:
-            mine = (band.slot == place, band.evidence == number)
-            if connection.execute(delete(evidence_band).where(*mine)).rowcount:
-                connection.execute(_BRING_IN, member | {"place": place})
-        places = (*slots, *(slot + ASIDE for slot in slots))
+    if not gone:
+        return False
+    band, aside = evidence_band.c, ASIDE * rows[0].platform
+    slots = {number: list_slots(one.pdq) if one.pdq else [] for number, one in gone.items()}
+    every = {"slots": sorted({slot for own in slots.values() for slot in own})}
+    crowded = connection.execute(_CROWDED, every).scalars().all()
+    member = {"slots": crowded, "member": rows[0].platform}
+    for place in connection.execute(_FULL, member).scalars().all() if crowded else ():
+        going = delete(evidence_band).where(band.evidence.in_(gone))
+        connection.execute(going.where(band.slot == place + aside))
+        went = connection.execute(going.where(band.slot == place)).rowcount
+        connection.execute(_BRING_IN, {"place": place, "aside": place + aside, "went": went})
+    for number, own in slots.items():
+        places = (*own, *(slot + aside for slot in own))
         mine = (band.slot.in_(places), band.evidence == number)
         connection.execute(delete(evidence_band).where(*mine))
         connection.execute(delete(evidence).where(evidence.c.id == number))
-    return bool(gone)
+    return True
 
 
 def insert_pieces(
@@ -141,6 +142,7 @@ def insert_pieces(
         return
     known = set(_read_pieces(connection.execute(_PIECES, {"about": stored.incident})).values())
     fresh = [piece for piece in pieces if piece not in known]
+    full: set[int] = set()  # nothing goes meanwhile: what was full stays so
     for place, piece in enumerate(fresh):
         row = {
             "id": index << PIECES_BITS | place,
@@ -155,10 +157,12 @@ def insert_pieces(
         if piece.pdq is None:
             continue
         slots = list_slots(piece.pdq)
-        crowded = connection.execute(_CROWDED, {"slots": slots}).scalars().all()
-        member = {"slots": crowded, "member": stored.platform}
-        full = set(connection.execute(_FULL, member).scalars()) if crowded else ()
-        places = [slot + ASIDE if slot in full else slot for slot in slots]
+        room = [slot for slot in slots if slot not in full]
+        crowded = connection.execute(_CROWDED, {"slots": room}).scalars().all() if room else ()
+        if crowded:
+            member = {"slots": crowded, "member": stored.platform}
+            full.update(connection.execute(_FULL, member).scalars())
+        places = [slot + ASIDE * stored.platform * (slot in full) for slot in slots]
         bands = [{"slot": slot, "evidence": row["id"], "pdq": piece.pdq} for slot in places]
         connection.execute(insert(evidence_band), bands)
 
@@ -282,7 +286,7 @@ def find_like(connection: Connection, forms: Iterable[bytes]) -> dict[int, int]:
 _LIKE = f"SELECT evidence, pdq FROM evidence_band WHERE slot IN ({', '.join('?' * PROBES)})"  # noqa: S608 - marks alone
 # Thousands of rows cost the client more than they cost the server: they come as one value.
 _LIKE_AT_ONCE = """
-    SELECT string_agg(int8send(evidence) || pdq, '') FROM evidence_band WHERE slot = ANY(%s::int4[])
+    SELECT string_agg(int8send(evidence) || pdq, '') FROM evidence_band WHERE slot = ANY(%s::int8[])
 """
 
 

@@ -35,11 +35,12 @@ evidence = Table(
 )
 
 # Each hash once a band, beside the bits to count: a question reads nothing but the key's index.
-# What lies aside has its place above every place of a band (ledger/incident/evidence.py).
+# What lies aside has its place above every place of a band (ledger/incident/evidence.py), each
+# member's apart: its next piece is found without a look at anybody else's.
 evidence_band = Table(
     "evidence_band",
     METADATA,
-    Column("slot", Integer, nullable=False),
+    Column("slot", RowId, nullable=False),
     Column("evidence", BigInteger, nullable=False),
     Column("pdq", LargeBinary, nullable=False),
     PrimaryKeyConstraint("slot", "evidence", postgresql_include=["pdq"]),
