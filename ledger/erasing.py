@@ -42,9 +42,9 @@ _NAME_LENGTH_MAX = 64
 class Decision:
     """What an operator wants destroyed, why, and who says so.
 
-    *Shape*: `incident_id` may be that of forged evidence where `op` is EXPUNGED; else it is ERASED
-    or EXPUNGED; `reason` one of its names, `confirms` the jti of the
-    first person's statement, where this is the second's.
+    *Shape*: `op` is ERASED, or EXPUNGED, for which `incident_id` may be that of forged evidence;
+    `reason` one of its names, `confirms` the jti of the first person's statement, where this is the
+    second's.
     """
 
     incident_id: str

@@ -35,6 +35,15 @@ def stand_in(juror: Juror, raw: bytes) -> Answer:
     return 200, "text/html", "Back in a minute.\n"
 
 
+def cosign_lost(ledger: Ledger, juror: Juror, size: int) -> None:
+    """Have a witness cosign a checkpoint that the ledger's database knows nothing of."""
+    lost = Checkpoint(ledger.origin, size, bytes(32))
+    raw = b"old 0\n\n" + sign_checkpoint(lost, ledger.signer).encode()
+    answer = juror.answer_honestly("/add-checkpoint", raw)
+    assert answer is not None
+    assert answer[0] == 200
+
+
 def test_restored_backup_is_refused_before_anything_is_signed(
     witnessed: Ledger,
     jurors: list[Juror],
@@ -43,12 +52,7 @@ def test_restored_backup_is_refused_before_anything_is_signed(
 ) -> None:
     """A witness cosigned more than the log has: the ledger isn't ready, and nothing is signed."""
     report(witnessed, "shop-a", now)
-    longer = Checkpoint(witnessed.origin, 1000, bytes(32))
-    note = sign_checkpoint(longer, witnessed.signer)
-    raw = b"old 0\n\n" + note.encode()
-    answer = jurors[2].answer_honestly("/add-checkpoint", raw)
-    assert answer is not None
-    assert answer[0] == 200
+    cosign_lost(witnessed, jurors[2], 1000)
     with pytest.raises(LedgerCorrupt, match="old backup"):
         check_witnesses(witnessed, now, connection.ask, connection.hear)
     with pytest.raises(LedgerCorrupt):
@@ -69,12 +73,10 @@ def test_restored_backup_is_refused_though_it_grew_beyond_what_was_lost(
 ) -> None:
     """While all witnesses were silent: its size tells nothing any more, but its own notes do."""
     report(witnessed, "shop-a", now)
-    lost = Checkpoint(witnessed.origin, log_size(witnessed) + 1, bytes(32))
-    raw = b"old 0\n\n" + sign_checkpoint(lost, witnessed.signer).encode()
-    answer = jurors[2].answer_honestly("/add-checkpoint", raw)
-    assert (answer or (0,))[0] == 200
+    lost = log_size(witnessed) + 1
+    cosign_lost(witnessed, jurors[2], lost)
     report(witnessed, "shop-b", now)
-    assert log_size(witnessed) > lost.size
+    assert log_size(witnessed) > lost
     with pytest.raises(LedgerCorrupt, match="old backup"):
         check_witnesses(witnessed, now, connection.ask, connection.hear)
     with pytest.raises(LedgerCorrupt):

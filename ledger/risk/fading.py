@@ -144,4 +144,4 @@ def bear(reliability: int, rows: Rows, day: int, epoch_day: int) -> int:
     mass = 0
     for stored, half_life, _ in rows:
         mass += decayed_mass(stored, day, half_life, epoch_day)
-    return reliability * (GROUP_CAP * mass // (GROUP_CAP + mass)) // UNIT
+    return reliability * saturate(GROUP_CAP, mass) // UNIT
