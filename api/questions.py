@@ -199,6 +199,8 @@ def read_evidence(asked: list[SoughtEvidence], place: str) -> tuple[Sought, ...]
 
     *Raises*: SchemaViolation for more pictures than one question may have.
     """
+    if not asked:
+        return ()
     if sum(len(one.pdq) for one in asked) > PICTURES_MAX:
         raise violation(place, "too-many", "A question has 16 pictures at most.")
     return tuple(

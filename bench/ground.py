@@ -220,9 +220,14 @@ def serve_filled(
             yield asker, http, RemoteSimulator(asker, http).get_access(datetime.now(UTC)), server
 
 
-def draw_questions(asker: Simulator, accounts: int, first: int, number: int) -> list[Any]:
-    """Draw questions of orders never asked about, half of them about buyers with records."""
-    people = [place * 7919 % (2 * accounts) for place in range(first, first + number)]
+def draw_questions(
+    asker: Simulator, accounts: int, first: int, number: int, *, one_in: int = 2
+) -> list[Any]:
+    """Draw questions of orders never asked about, one in so many about a buyer with a record."""
+    people = [
+        accounts + place if place % one_in else place // one_in * 7919 % accounts
+        for place in range(first, first + number)
+    ]
     return [
         render_question(asker.request(str(one), identifiers_of(one), order=new_order()))
         for one in people

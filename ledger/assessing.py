@@ -7,6 +7,7 @@ answered. If we die right before the commit, nobody has learned anything.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from ledger.errors import (
@@ -345,5 +346,6 @@ def _score_shadow(
     return compact(told)
 
 
+@lru_cache(maxsize=16)
 def _text(instant: datetime) -> str:
     return instant.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -18,7 +18,7 @@ BYTES_MAX = 65_536
 # An unclosed string reaches to the end: nothing is ever scanned twice.
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _AS_ARRAYS = bytes.maketrans(b"{}", b"[]")
-_NO_BRACKETS = bytes(range(256)).translate(None, b"[]{}")
+_NO_STRUCTURE = bytes(range(256)).translate(None, b'[]{}"')
 _OPENING = ord("[")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -46,8 +46,12 @@ def parse_json(raw: bytes, *, depth_max: int = DEPTH_MAX, bytes_max: int = BYTES
 def _check_depth(raw: bytes, depth_max: int) -> None:
     if raw.count(b"[") + raw.count(b"{") <= depth_max:
         return  # as in most texts: it can't nest deeper than it opens
-    outside = _STRINGS.sub(b"", raw) if b"\\" in raw else b"".join(raw.split(b'"')[::2])
-    brackets = left = outside.translate(_AS_ARRAYS, _NO_BRACKETS)
+    outside = _STRINGS.sub(b"", raw) if b"\\" in raw else raw
+    structure = outside.translate(_AS_ARRAYS, _NO_STRUCTURE)
+    brackets = structure.replace(b'""', b"")  # without strings, unless one of them holds a bracket
+    if b'"' in brackets:
+        brackets = b"".join(structure.split(b'"')[::2])
+    left = brackets
     for _ in range(depth_max):  # each round takes the innermost level away
         left = left.replace(b"[]", b"")
         if not left:

@@ -6,17 +6,21 @@ band is crossed by rounding; reasons still add up.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from ledger.graph.neighbourhood import Neighbourhood
 from ledger.graph.posting import month_text
 from ledger.risk.advice import advise
 from ledger.risk.fading import fade
-from ledger.risk.outlook import foresee
+from ledger.risk.outlook import NOTHING, foresee
 from ledger.risk.reason import TEXTS, explain_score
-from ledger.risk.score import score_fading, share_points
+from ledger.risk.score import score_fading, score_on_day, share_points
 
 if TYPE_CHECKING:
-    from ledger.graph.neighbourhood import Neighbourhood
+    from collections.abc import Mapping
+
+    from ledger.graph.neighbourhood import IgnoredLink
     from ledger.risk.advice import Advice, Purpose
     from ledger.risk.outlook import Outlook
     from ledger.risk.policy import RiskPolicy
@@ -43,15 +47,27 @@ def answer_question(
     purpose: Purpose,
     day: int,
     retention_years: int,
-) -> tuple[RiskScore, dict[str, Any]]:
+) -> tuple[RiskScore, Mapping[str, Any]]:
     """Score a neighbourhood, and render all that depends on nothing else.
 
     *Units*: `day` since 1970-01-01.
     """
+    own, same, associated, ignored, markers = neighbourhood
+    if not (own or same or associated or markers):
+        return _answer_without_record(ignored, policy, purpose)
     fading = fade(neighbourhood, policy)
     score = score_fading(neighbourhood, fading, policy, day)
     outlook = foresee(fading, score, policy, day, retention_years)
     return score, render_answer(score, advise(score, purpose, policy), outlook, policy)
+
+
+@lru_cache(maxsize=256)
+def _answer_without_record(
+    ignored: tuple[IgnoredLink, ...], policy: RiskPolicy, purpose: Purpose
+) -> tuple[RiskScore, Mapping[str, Any]]:
+    """Answer where nobody bears anything, which is so for most buyers and on every day alike."""
+    score = score_on_day(Neighbourhood(None, (), (), ignored), policy, 0)
+    return score, render_answer(score, advise(score, purpose, policy), NOTHING, policy)
 
 
 def render_answer(

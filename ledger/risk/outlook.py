@@ -45,7 +45,7 @@ class Outlook(NamedTuple):
     links_end: str | None
 
 
-_NOTHING = Outlook(None, None, None, None, None)
+NOTHING = Outlook(None, None, None, None, None)
 
 
 def _direct_at(fading: Fading, day: int) -> int:
@@ -79,7 +79,7 @@ def foresee(
 ) -> Outlook:
     """Foresee how a score fades. *Units*: `day` since 1970-01-01."""
     if score.score == 0:
-        return _NOTHING
+        return NOTHING
     begin = _month_of(day)
     end = begin + _MONTHS * retention_years
     bearing = [*[one.rows for one in fading.groups], *[one.rows for one in fading.links]]

@@ -57,11 +57,12 @@ class Weight:
     micro: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class RiskPolicy:
     """One version of the policy (docs/scoring.md explains every field).
 
-    *Shape*: `kinds` by the codes of kinds.
+    *Shape*: `kinds` by the codes of kinds. A policy is equal to itself alone, so that what
+    follows from it can be kept.
     """
 
     version: int

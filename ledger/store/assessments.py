@@ -61,8 +61,9 @@ class GivenAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """What one read gave for many questions, by lookup key."""
+    """What one read gave for many questions, by lookup key. `known` are the keys of any row."""
 
+    known: frozenset[bytes]
     log_size: int
     policy_version: int
     shadow_version: int
@@ -73,6 +74,9 @@ class Shelf:
 
     def select(self, keys: Sequence[bytes]) -> Evidence:
         """Give what one question's read would have given; its account's own key comes first."""
+        if self.known.isdisjoint(keys):  # as for most
+            shadow = self.shadow_version
+            return Evidence(self.log_size, self.policy_version, (), (), shadow_version=shadow)
         own, keys = keys[0], list(dict.fromkeys(keys))
         return Evidence(
             self.log_size,
@@ -119,12 +123,13 @@ _BIND_ORDER = """
 INSERT INTO assessed_order (platform, order_commitment, account, identifiers)
 VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
-_RECORD = """
-INSERT INTO assessment (id, platform, assessed_at, purpose, order_commitment, account,
-    identifiers, log_size, policy_version, score, answer, idempotency_key, request_hash,
-    amount_minor, amount_currency, shadow)
-SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
+_BIND_ORDERS = """
+INSERT INTO assessed_order (platform, order_commitment, account, identifiers)
+SELECT %s, * FROM unnest(%b::text[], %b::bytea[], %b::bytea[]) ON CONFLICT DO NOTHING
 """
+_COLUMNS = f"assessment ({', '.join(StoredAssessment._fields)})"
+_RECORD = f"INSERT INTO {_COLUMNS} SELECT {', '.join('?' * len(StoredAssessment._fields))}"
+_COPY = f"COPY {_COLUMNS} FROM STDIN"
 
 
 def _for_drivers(statement: str) -> dict[str, str]:
@@ -197,21 +202,20 @@ def read_shelf(connection: Connection, questions: Sequence[Sequence[bytes]]) -> 
     """Read what the scores of many questions need, in one statement."""
     keys = list(dict.fromkeys(key for one in questions for key in one))
     embedded = connection.dialect.name == "sqlite"
-    among = f"IN ({', '.join('?' * len(keys))})" if embedded else "= ANY(%s)"
+    among = f"IN ({', '.join('?' * len(keys))})" if embedded else "= ANY(%b)"
     cursor = connection.connection.cursor()
     statement = _READ.format(among=among, nid=Kind.NID.code)
     cursor.execute(statement, tuple(keys) if embedded else (keys,))
     rows = _sort(cursor.fetchall())
     cursor.close()
-    return Shelf(
-        rows.log_size,
-        rows.policy_version,
-        rows.shadow_version,
+    by_key = (
         _by_key((row.key, row) for row in rows.postings),
         _by_key((row.key, row) for row in rows.multiplicities),
         _by_key(rows.separated),
         _by_key(rows.markers),
     )
+    known = frozenset[bytes]().union(*by_key)
+    return Shelf(known, rows.log_size, rows.policy_version, rows.shadow_version, *by_key)
 
 
 def _by_key(pairs: Iterable[tuple[bytes, ValueT]]) -> dict[bytes, list[ValueT]]:
@@ -252,19 +256,21 @@ def lock_orders(
 
     They are held until the transaction ends.
     """
+    asked = {one.order_commitment: (one.account, one.identifiers) for one in reversed(new)}
+    orders = [(platform, one, *asked[one]) for one in sorted(asked)]  # in one order for all
     cursor = connection.connection.cursor()
-    cursor.executemany(
-        _BIND_ORDER_FOR[connection.dialect.name],
-        [
-            (platform, one.order_commitment, one.account, one.identifiers)
-            for one in sorted(new, key=lambda one: one.order_commitment)  # in one order for all
-        ],
-    )
+    if connection.dialect.name == "postgresql":
+        _, *columns = zip(*orders, strict=True)
+        cursor.execute(_BIND_ORDERS, (platform, *[list(column) for column in columns]))
+    else:
+        cursor.executemany(_BIND_ORDER_FOR["sqlite"], orders)
+    are_new = cursor.rowcount == len(orders)
     cursor.close()
+    if are_new:
+        return asked
     order = assessed_order.c
     statement = select(order.order_commitment, order.account, order.identifiers).where(
-        order.platform == platform,
-        order.order_commitment.in_([one.order_commitment for one in new]),
+        order.platform == platform, order.order_commitment.in_(asked)
     )
     rows = connection.execute(statement.order_by(order.order_commitment).with_for_update())
     return {row[0]: (row[1], row[2]) for row in rows}
@@ -273,9 +279,12 @@ def lock_orders(
 def insert_assessments(connection: Connection, new: Sequence[StoredAssessment]) -> None:
     """Record many answered queries."""
     cursor = connection.connection.cursor()
-    if new:
-        statement = _RECORD_FOR[connection.dialect.name]
-        cursor.executemany(statement, [_values(one) for one in new])
+    if connection.dialect.name == "postgresql":
+        with cursor.copy(_COPY) as rows:
+            for one in new:
+                rows.write_row(_values(one))
+    else:
+        cursor.executemany(_RECORD_FOR["sqlite"], [_values(one) for one in new])
     cursor.close()
 
 
