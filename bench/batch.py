@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from statistics import median
 
 from ground import describe_machine, draw_questions, serve_filled
 
@@ -18,7 +19,7 @@ def measure(backend: str, accounts: int, batch: int, rounds: int, one_in: int) -
     """Measure one kind of database with one buyer in so many who has a record; print one line."""
     with serve_filled(backend, accounts) as (asker, http, access, _):
         headers = {**access, "Content-Type": "application/json"}
-        single = together = 0.0
+        single, together = [], []
         for number in range(rounds + 1):
             few, many = (
                 draw_questions(asker, accounts, (2 * number + part) * batch, size, one_in=one_in)
@@ -36,11 +37,12 @@ def measure(backend: str, accounts: int, batch: int, rounds: int, one_in: int) -
             if len(answers) != batch or any(one["refused"] for one in answers):
                 raise AssertionError
             if number:  # the first round warms up
-                single += (middle - start) / len(bodies)
-                together += (end - middle) / batch
+                single.append((middle - start) / len(bodies))
+                together.append((end - middle) / batch)
+    one, each = median(single), median(together)
     print(
-        f"{backend:<11} one in {one_in:<4} {rounds / single:6.0f} subjects/s one by one, "
-        f"{rounds / together:6.0f} in batches of {batch}, {single / together:.1f} ×"
+        f"{backend:<11} one in {one_in:<4} {1 / one:6.0f} subjects/s one by one, "
+        f"{1 / each:6.0f} in batches of {batch}, {one / each:.1f} ×"
     )
 
 

@@ -294,17 +294,17 @@ def _answer(  # noqa: PLR0913, PLR0917 - all that an answer says, and to whom
     )
     years = ledger.jurisdiction.retention_years
     score, shown = answer_question(surroundings, policy, request.purpose, day, years)
-    shown_evidence: dict[str, object] = shown["evidence"]
     answer_id = mint_id("ra_", at)
     answer = {
         "id": answer_id,
         "assessed_at": _text(at),
         "valid_until": _text(at + VALID_FOR),
         **shown,
-        "evidence": {**shown_evidence, "seen_before": seen_before},
         "log": {"size": evidence.log_size, "origin": ledger.origin},
         "client_reference": request.client_reference,
     }
+    if seen_before is not None:
+        answer["evidence"] = {**shown["evidence"], "seen_before": seen_before}
     return StoredAssessment(
         id=answer_id,
         platform=platform.id,

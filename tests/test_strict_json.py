@@ -111,6 +111,32 @@ def test_brackets_behind_strings_do_nest(raw: bytes) -> None:
         parse_json(raw, depth_max=2)
 
 
+brackets = st.text('[]{}":,\\a', max_size=4)
+nests = st.recursive(
+    brackets | st.integers(0, 9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(brackets, inner, max_size=3),
+    max_leaves=12,
+)
+
+
+def measure_depth(value: object) -> int:
+    """Measure the depth of a value by walking it."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    return 1 + max(map(measure_depth, value), default=0) if isinstance(value, list) else 0
+
+
+@settings(deadline=None)
+@given(nests, st.integers(0, 4))
+def test_depth_is_that_of_the_value_whatever_its_strings_hold(value: object, limit: int) -> None:
+    raw = json.dumps(value).encode()
+    if measure_depth(value) <= limit:
+        assert parse_json(raw, depth_max=limit) == value
+    else:
+        with pytest.raises(NestingTooDeep):
+            parse_json(raw, depth_max=limit)
+
+
 @pytest.mark.parametrize(
     "raw", [b"[" * 30_000, b'{"a":' * 10_000, b'"' + b"[" * 30_000, b'"\\' * 30_000, b"]" * 30_000]
 )

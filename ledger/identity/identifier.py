@@ -158,11 +158,12 @@ def parse_identifier(text: str) -> Identifier:
     *Raises*: InvalidIdentifier unless the text is the canonical one of its value.
     """
     match = _TEXT.fullmatch(text)
-    kind = _KINDS_BY_NAME.get(match[2]) if match else None
-    if match is None or kind is None or int(match[1]) > EPOCH_MAX:
+    digits, name, token = match.groups() if match else ("0", "", "")
+    kind, epoch = _KINDS_BY_NAME.get(name), int(digits)
+    if kind is None or epoch > EPOCH_MAX:
         raise InvalidIdentifier("An identifier isn't of the form bcl1.<epoch>.<kind>.<token>.")
-    value = binascii.a2b_base64(match[3].encode().translate(_FROM_URLSAFE) + b"=")
-    return Identifier(kind, int(match[1]), value)
+    value = binascii.a2b_base64(token.encode().translate(_FROM_URLSAFE) + b"=")
+    return Identifier(kind, epoch, value)
 
 
 def render_identifier(identifier: Identifier) -> str:
