@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import re
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from ledger.errors import InvalidIdentifier
@@ -229,11 +230,21 @@ def demo_token(kind: Kind, canonical: str) -> Identifier:
 
 def lookup_key(index_key: bytes, identifier: Identifier) -> bytes:
     """Give the key under which an identifier is stored: of HMAC-SHA256(K, kind 00 token)."""
-    name = identifier.kind.encode() + b"\x00" + identifier.value
-    return hmac.digest(index_key, name, "sha256")[:LOOKUP_KEY_BYTES]
+    return _derive_key(index_key, identifier.kind.encode() + b"\x00" + identifier.value)
 
 
 def account_key(index_key: bytes, account: AccountRef) -> bytes:
     """Give the key under which an account is stored: of HMAC-SHA256(K, "acct" 00 iss 00 sub)."""
-    name = b"acct\x00" + account.iss.encode() + b"\x00" + account.sub.encode()
-    return hmac.digest(index_key, name, "sha256")[:LOOKUP_KEY_BYTES]
+    return _derive_key(index_key, f"acct\x00{account.iss}\x00{account.sub}".encode())
+
+
+def _derive_key(index_key: bytes, name: bytes) -> bytes:
+    keyed = _start_hmac(index_key).copy()
+    keyed.update(name)
+    return keyed.digest()[:LOOKUP_KEY_BYTES]
+
+
+@lru_cache(maxsize=8)
+def _start_hmac(key: bytes) -> hmac.HMAC:
+    """Begin an HMAC whose copies needn't hash the key again (RFC 2104 §4)."""
+    return hmac.new(key, digestmod="sha256")

@@ -51,8 +51,7 @@ class StoredAssessment(NamedTuple):
     shadow: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class GivenAnswer:
+class GivenAnswer(NamedTuple):
     """An answer as it is recorded and given: its id and its JSON text, byte for byte."""
 
     id: str
