@@ -153,7 +153,7 @@ class MemoryIndex:
                 continue
             latest = {one: claims[max(claims)] for one, claims in accounts.items()}
             kind = next(iter(latest.values())).kind
-            counted = self._count(token, kind, accounts)
+            counted = self._count(token, kind, accounts) if len(accounts) > 1 else []
             multiplicities += counted
             if kind == NID or all(one.accounts <= CROWD_SEEN_MAX for one in counted):
                 for one, claim in latest.items():

@@ -2,8 +2,9 @@
 
 It knows what every posting and every multiplicity must be: under its own key and under each token
 that it is linked to, an account bears all its incidents; bindings and buckets follow the latest
-event. It works on whole columns and gives rows in pieces, so that a million accounts fit into
-little memory. It refuses to know databases, tokens and scores; identifiers are small numbers here.
+event, and one account alone isn't counted. It works on whole columns and gives rows in pieces, so
+that a million accounts fit into little memory. It refuses to know databases, tokens and scores;
+identifiers are small numbers here.
 
 The state hash is SHA-256 of "bcl/state" ‖ 00 ‖ K ‖ I ‖ P ‖ M, four SHA-256 hashes of rows of fixed
 width, integers big-endian. K: all lookup keys (16 bytes each) in ascending order. I: their kinds
@@ -285,7 +286,9 @@ def _find_links(edges: Columns) -> Array:
 
 
 def _count_accounts(edges: Columns, links: Array) -> Rows:
-    """Count the accounts of each platform on each identifier; the latest event declares."""
+    """Count each platform's accounts on identifiers with two or more; the latest event declares."""
+    alike = np.diff(edges["identifier"].take(links), prepend=-2, append=-2) == 0
+    links = links[alike[1:] | alike[:-1]]
     linked = {name: column.take(links) for name, column in edges.items()}
     order = _order_nearly([linked[name] for name in ("identifier", "platform", "event_index")])
     linked = {name: column[order] for name, column in linked.items()}
