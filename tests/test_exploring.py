@@ -139,3 +139,29 @@ def test_network_is_bounded() -> None:
     assert found.truncated
     assert len(found.accounts) + len(found.identifiers) <= NODES_MAX
     assert not any(one.own for one in found.accounts)
+
+
+def test_account_alone_on_an_identifier_is_counted_as_its_latest_report_declared(
+    ledger: Ledger, simulator: Callable[..., Simulator], now: datetime
+) -> None:
+    shop, other = simulator("shop-a"), simulator("shop-b")
+    declared = (Bucket.CROWD, Bucket.MANY, Bucket.FEW, Bucket.SEVERAL)
+    sent = [
+        shop.report("alone", (claim(Kind.ADDR, "home", here=bucket), *BUYER), now)
+        for bucket in declared
+    ]
+    settle(ledger, now)
+
+    def home(incident: str) -> int:
+        told = explore_incident(ledger, shop.caller(now), incident).identifiers
+        assert len(told) == 3
+        return next(one.accounts for one in told if one.kind is Kind.ADDR)
+
+    assert home(sent[0].incident_id) == 5
+    beside = other.report("beside", (claim(Kind.ADDR, "home"),), now)
+    settle(ledger, now)
+    assert home(sent[0].incident_id) == 5
+    other.retract(beside, now)
+    shop.retract(sent.pop(), now)
+    settle(ledger, now)
+    assert home(sent[0].incident_id) == 2
