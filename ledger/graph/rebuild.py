@@ -287,19 +287,18 @@ def _find_links(edges: Columns) -> Array:
 
 def _count_accounts(edges: Columns, links: Array) -> Rows:
     """Count each platform's accounts on identifiers with two or more; the latest event declares."""
-    alike = np.diff(edges["identifier"].take(links), prepend=-2, append=-2) == 0
-    links = links[alike[1:] | alike[:-1]]
-    linked = {name: column.take(links) for name, column in edges.items()}
-    order = _order_nearly([linked[name] for name in ("identifier", "platform", "event_index")])
-    linked = {name: column[order] for name, column in linked.items()}
-    starts = _find_starts(linked["identifier"], linked["platform"])
+    identifier = np.pad(edges["identifier"].take(links), 1, constant_values=-2)
+    links = links[(identifier[1:-1] == identifier[2:]) | (identifier[1:-1] == identifier[:-2])]
+    names = ("identifier", "platform", "event_index", "declared")
+    columns = [edges[name].take(links) for name in names]
+    order = _order_nearly(columns[:3])
+    identifier, platform, index, declared = (column[order] for column in columns)
+    starts = _find_starts(identifier, platform)
     ends = _find_ends(starts, len(links))
     rows = np.empty(len(starts), MULTIPLICITY)
     rows["accounts"] = ends - starts + 1
-    for name in ("identifier", "platform"):
-        rows[name] = linked[name][ends]
-    rows["bucket"] = linked["declared"][ends]
-    rows["bucket_index"] = linked["event_index"][ends]
+    rows["identifier"], rows["platform"] = identifier[ends], platform[ends]
+    rows["bucket"], rows["bucket_index"] = declared[ends], index[ends]
     return rows
 
 
