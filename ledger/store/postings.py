@@ -81,14 +81,14 @@ _REBIND = text("""
 _EDGES_ON = """
     FROM posting p JOIN incident i ON i.account = p.account
                    JOIN edge e ON e.event_index = i.reported_index AND e.identifier = p.identifier
-    WHERE p.identifier = :identifier
+    WHERE p.identifier =
 """
-# A token's only account isn't counted. When another comes, its platform's row is made first.
+# A token's only account isn't counted until another comes. The postings of a crowd aren't read.
 _BEGIN = text(f"""
     INSERT INTO multiplicity (identifier, platform, accounts, bucket, bucket_index)
-    SELECT e.identifier, p.platform, 1, e.declared, e.event_index {_EDGES_ON}
-      AND p.account <> :account
-      AND NOT EXISTS (SELECT 1 FROM multiplicity m WHERE m.identifier = :identifier)
+    SELECT e.identifier, p.platform, 1, e.declared, e.event_index {_EDGES_ON} (
+        SELECT :identifier WHERE NOT EXISTS (
+            SELECT 1 FROM multiplicity WHERE identifier = :identifier)) AND p.account <> :account
     ORDER BY e.event_index DESC LIMIT 1
 """)  # noqa: S608 - constants
 _COUNT = text("""
@@ -103,7 +103,7 @@ _COUNT = text("""
                             THEN excluded.bucket_index ELSE multiplicity.bucket_index END
 """)
 _LATEST_EDGE = text(f"""
-    SELECT e.declared, e.event_index {_EDGES_ON} AND p.platform = :platform
+    SELECT e.declared, e.event_index {_EDGES_ON} :identifier AND p.platform = :platform
     ORDER BY e.event_index DESC LIMIT 1
 """)
 _EMPTY = text("""
