@@ -108,7 +108,8 @@ def test_hub_of_the_network_is_the_hub_of_the_score(
     hubs = {one.kind for one in found.identifiers if one.hub}
     assert hubs == {one.kind for one in score.ignored}
     assert len(found.accounts) - 1 == len(score.links)
-    assert {one.kind: one.accounts for one in found.identifiers}[Kind.PHONE] == 4
+    counted = {one.kind: one.accounts for one in found.identifiers}
+    assert counted == {Kind.PHONE: 4, Kind.EMAIL: 7}
 
 
 def test_separated_accounts_arent_in_each_others_network(

@@ -88,7 +88,7 @@ _BEGIN = text(f"""
     INSERT INTO multiplicity (identifier, platform, accounts, bucket, bucket_index)
     SELECT e.identifier, p.platform, 1, e.declared, e.event_index {_EDGES_ON} (
         SELECT :identifier WHERE NOT EXISTS (
-            SELECT 1 FROM multiplicity WHERE identifier = :identifier)) AND p.account <> :account
+            SELECT 1 FROM multiplicity WHERE identifier = :identifier))
     ORDER BY e.event_index DESC LIMIT 1
 """)  # noqa: S608 - constants
 _COUNT = text("""
