@@ -96,12 +96,12 @@ def test_hub_of_the_network_is_the_hub_of_the_score(
     shops = [simulator(f"shop-{name}") for name in "abcd"]
     phone = claim(Kind.PHONE, "everybody's")
     email = claim(Kind.EMAIL, "many's", here=Bucket.SEVERAL)
-    sent = shops[0].report("one", (phone, email), now)
     for shop in shops[1:]:
         for number in range(4):
             shop.report(f"{number}", (phone,), now)
     for number in range(6):
         shops[0].report(f"more {number}", (email,), now)
+    sent = shops[0].report("one", (phone, email), now)
     settle(ledger, now)
     score = ask(ledger, shops[0], now, phone, email, buyer="one")
     found = explore_incident(ledger, shops[0].caller(now), sent.incident_id)
