@@ -197,7 +197,7 @@ class Trial:
         if (same or linked) and len(kinds) <= 1:
             self._test("one kind", is_broken=any(alone.marks.values()))
         crowd = tuple(one for one in asked.presented if is_crowded(one))
-        if {one.key for one in crowd} & {one.key for one in evidence.multiplicities}:
+        if {one.key for one in crowd} & {one.key for one in self.fair.count_all(evidence)}:
             seen = judge(self.rules, asked._replace(presented=crowd), evidence).around
             found = self._others(asked, (*seen.same_person, *seen.associated))
             self._test("crowd", is_broken=bool(found))
@@ -216,7 +216,7 @@ class Trial:
 
         The second-largest declaration counts, so that one member can confirm another's and no more.
         """
-        rows = evidence.multiplicities
+        rows = self.fair.count_all(evidence)
         for liar in sorted({one.group for one in rows} - {asked.group}):
             most: Counter[bytes] = Counter({one.key: 0 for one in rows})
             for one in rows:

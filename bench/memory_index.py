@@ -153,12 +153,26 @@ class MemoryIndex:
                 continue
             latest = {one: claims[max(claims)] for one, claims in accounts.items()}
             kind = next(iter(latest.values())).kind
-            counted = self._count(token, kind, accounts)
+            counted = self._count(token, kind, accounts) if len(accounts) > 1 else []
             multiplicities += counted
             if kind == NID or all(one.accounts <= CROWD_SEEN_MAX for one in counted):
                 for one, claim in latest.items():
                     postings += self._rows(token, one, kind, claim.binding)
         return Evidence(len(self._incidents), 1, postings, multiplicities)
+
+    @staticmethod
+    def count_all(evidence: Evidence) -> list[Multiplicity]:
+        """Count accounts at each platform, a token's only one too; what it declared is unknown."""
+        counted = {one.key for one in evidence.multiplicities}
+        alone = {row.key: row for row in evidence.postings if row.kind_code}
+        return [
+            *evidence.multiplicities,
+            *(
+                Multiplicity(key, row.kind_code, 1, row.platform, row.group, 0, -1)
+                for key, row in alone.items()
+                if key not in counted
+            ),
+        ]
 
     def _count(
         self, token: bytes, kind: int, accounts: Mapping[bytes, Mapping[int, Presented]]

@@ -66,11 +66,11 @@ def migration_config() -> Config:
     return config
 
 
-def migrate(url: str, revision: str = "head") -> None:
+def migrate(url: str, revision: str = "head", *, down: bool = False) -> None:
     """Bring a database to a revision, up or down, by the migrations alone."""
     database = open_database(url)
     config = migration_config()
-    verb = command.downgrade if revision == "base" else command.upgrade
+    verb = command.downgrade if down or revision == "base" else command.upgrade
     try:
         with database.engine.connect() as connection, connection.begin():
             config.attributes["connection"] = connection

@@ -6,8 +6,9 @@ tests that need no database; what a score should be it doesn't know.
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from conftest import ROOT
 from sqlalchemy import select
@@ -26,7 +27,7 @@ from ledger.store.postings import stream_index
 from ledger.store.tables import assessment, identifier
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import date, datetime
 
     from simulator import Simulator
@@ -80,12 +81,35 @@ def settle(ledger: Ledger, at: datetime) -> None:
         pass
 
 
+def count_by_edges(rows: Iterable[tuple[Any, ...]]) -> set[tuple[object, ...]]:
+    """Say from the edges alone which multiplicities there must be: of tokens with two accounts."""
+    said: dict[tuple[Any, ...], dict[int, dict[Any, tuple[int, int]]]]
+    said = defaultdict(lambda: defaultdict(dict))
+    for _, token, kind, account, platform, index, _, declared in (
+        row for row in rows if row[0] == "edge"
+    ):
+        before = said[token, kind][platform].get(account, (-1, 0))
+        said[token, kind][platform][account] = max(before, (index, declared))
+    return {
+        ("multiplicity", *token, platform, len(accounts), *max(accounts.values())[::-1])
+        for token, platforms in said.items()
+        if sum(map(len, platforms.values())) > 1
+        for platform, accounts in platforms.items()
+    }
+
+
 def read_index(ledger: Ledger) -> list[tuple[object, ...]]:
-    """Read every derived row of the index, with tokens in the place of row ids."""
+    """Read every derived row of the index, with tokens in the place of row ids.
+
+    Multiplicities that say no more than postings do, or aren't there, fail whichever test reads.
+    """
     with begin_read(ledger.database) as connection:
         numbers = connection.execute(select(identifier.c.id)).scalars().all()
         assert len(set(numbers)) == len(numbers), "nothing but this keeps two from being one"
-        return sorted(stream_index(connection), key=repr)
+        rows = sorted(stream_index(connection), key=repr)
+    counted = [row for row in rows if row[0] == "multiplicity"]
+    assert sorted(counted) == sorted(count_by_edges(rows))
+    return rows
 
 
 @dataclass(frozen=True)
@@ -159,11 +183,15 @@ class Sketch:
 
     def score(self, *presented: Presented) -> RiskScore:
         """Score the question of a platform that bears nothing itself."""
+        on: Counter[bytes] = Counter()
+        for one in self.seen.values():
+            on[one.key] += one.accounts
+        counted = [one for one in self.seen.values() if on[one.key] > 1]
         neighbourhood = build_neighbourhood(
             OWN_KEY,
             "the asker's group",
             presented or tuple(self.presented.values()),
-            Evidence(0, self.policy.version, self.rows, tuple(self.seen.values())),
+            Evidence(0, self.policy.version, self.rows, counted),
             self.policy.kinds,
         )
         return score_on_day(neighbourhood, self.policy, day_number(self.today))

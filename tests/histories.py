@@ -241,8 +241,8 @@ class MemoryIndex:
         apart = [self.numbers[other] for one, other in self.apart if one == asked.account]
         keys: tuple[AccountRef | Identifier, ...] = (asked.account, *tokens)
         markers = [one for key in keys for one in self.marked[key]]
-        multiplicities = [row for token in known for row in self._count(token)]
-        return Evidence(0, 1, postings, multiplicities, frozenset(apart), markers)
+        counted = [row for one in known if len(self._latest(one)) > 1 for row in self._count(one)]
+        return Evidence(0, 1, postings, counted, frozenset(apart), markers)
 
     def _latest(self, token: Identifier) -> dict[AccountRef, IdentifierClaim]:
         return {self.bearers[place]: one for place, one in sorted(self.edges[token].items())}

@@ -64,6 +64,7 @@ MULTIPLICITY = {
     "bucket": 5,
     "bucket_index": 99,
 }
+ALONE = {"identifier": 4, "platform": 2, "accounts": 1, "bucket": 0, "bucket_index": damage.REPORT}
 NOBODY = "https://nobody.example"
 LATE = {"event": 10**6, "token": b"x", "entry_key": b"x", "salt": b"x"}
 PLANTED: dict[str, tuple[Table, dict[str, Any]]] = {
@@ -74,6 +75,7 @@ PLANTED: dict[str, tuple[Table, dict[str, Any]]] = {
     "edge-of-no-incident": (tables.edge, EDGE | {"event_index": 99}),
     "edge-of-no-identifier": (tables.edge, EDGE | {"identifier": 424_242}),
     "multiplicity-of-no-identifier": (tables.multiplicity, MULTIPLICITY),
+    "multiplicity-of-an-only-account": (tables.multiplicity, ALONE),
     "identifier": (tables.identifier, {"token": bytes(16), "id": 424_242, "kind": 5}),
     "entry": (tables.log_entry, {"index": damage.SIZE, "entry": bytes(80), "leaf_hash": bytes(32)}),
     "checkpoint": (

@@ -96,19 +96,20 @@ def test_hub_of_the_network_is_the_hub_of_the_score(
     shops = [simulator(f"shop-{name}") for name in "abcd"]
     phone = claim(Kind.PHONE, "everybody's")
     email = claim(Kind.EMAIL, "many's", here=Bucket.SEVERAL)
-    sent = shops[0].report("one", (phone, email), now)
     for shop in shops[1:]:
         for number in range(4):
             shop.report(f"{number}", (phone,), now)
     for number in range(6):
         shops[0].report(f"more {number}", (email,), now)
+    sent = shops[0].report("one", (phone, email), now)
     settle(ledger, now)
     score = ask(ledger, shops[0], now, phone, email, buyer="one")
     found = explore_incident(ledger, shops[0].caller(now), sent.incident_id)
     hubs = {one.kind for one in found.identifiers if one.hub}
     assert hubs == {one.kind for one in score.ignored}
     assert len(found.accounts) - 1 == len(score.links)
-    assert {one.kind: one.accounts for one in found.identifiers}[Kind.PHONE] == 4
+    counted = {one.kind: one.accounts for one in found.identifiers}
+    assert counted == {Kind.PHONE: 4, Kind.EMAIL: 7}
 
 
 def test_separated_accounts_arent_in_each_others_network(
@@ -139,3 +140,29 @@ def test_network_is_bounded() -> None:
     assert found.truncated
     assert len(found.accounts) + len(found.identifiers) <= NODES_MAX
     assert not any(one.own for one in found.accounts)
+
+
+def test_account_alone_on_an_identifier_is_counted_as_its_latest_report_declared(
+    ledger: Ledger, simulator: Callable[..., Simulator], now: datetime
+) -> None:
+    shop, other = simulator("shop-a"), simulator("shop-b")
+    declared = (Bucket.CROWD, Bucket.MANY, Bucket.FEW, Bucket.SEVERAL)
+    sent = [
+        shop.report("alone", (claim(Kind.ADDR, "home", here=bucket), *BUYER), now)
+        for bucket in declared
+    ]
+    settle(ledger, now)
+
+    def home(incident: str) -> int:
+        told = explore_incident(ledger, shop.caller(now), incident).identifiers
+        assert len(told) == 3
+        return next(one.accounts for one in told if one.kind is Kind.ADDR)
+
+    assert home(sent[0].incident_id) == 5
+    beside = other.report("beside", (claim(Kind.ADDR, "home"),), now)
+    settle(ledger, now)
+    assert home(sent[0].incident_id) == 5
+    other.retract(beside, now)
+    shop.retract(sent.pop(), now)
+    settle(ledger, now)
+    assert home(sent[0].incident_id) == 2

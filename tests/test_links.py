@@ -13,7 +13,6 @@ from exact import NOTHING_FORESEEN, OWN_ACCOUNT, POLICY, Shared, Sketch, score_e
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reports import claim
-from sqlalchemy import update
 
 from ledger.errors import OrderConflict
 from ledger.graph.link import GroupCount, count_accounts
@@ -24,7 +23,6 @@ from ledger.risk.reason import TEXTS, explain_score
 from ledger.risk.score import share_points
 from ledger.sequencing import sequence
 from ledger.store.engine import begin_write
-from ledger.store.tables import multiplicity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -187,7 +185,9 @@ def test_token_with_500_accounts_at_one_platform_is_ignored_and_named_unless_it_
     reporter.report("them", (token,), now)
     settle(ledger, now)
     with begin_write(ledger.database) as connection:
-        connection.execute(update(multiplicity).values(accounts=500))
+        connection.exec_driver_sql(
+            "INSERT INTO multiplicity SELECT identifier, platform, 500, 0, 0 FROM posting"
+        )
     score = score_exactly(ledger, asker, asker.request("me", (token,)), now)
     if kind is Kind.NID:
         assert (score.score, score.basis, score.ignored) == (374, "same_person", ())

@@ -218,6 +218,47 @@ def test_checkpoints_that_were_there_before_are_chained(empty_database_url: str)
         assert (chained, select_newest_signed(connection)) == ([(1, 0), (4, 1), (9, 4)], [9])
 
 
+COUNTED = """
+    INSERT INTO platform (id, uri, name, group_name, jurisdictions, scopes, state, tag_key,
+                          tag_key_wrap, enrolled_at)
+    VALUES (7, 'https://a.example', '', '', '', '', 'active', '', '', 0),
+           (8, 'https://b.example', '', '', '', '', 'active', '', '', 0);
+    INSERT INTO incident (id, platform, state, reported_index, changed_index, content_index, relief,
+                          account, half_life, mass, count, level_a, first_day, last_day)
+    VALUES ('inc_1', 7, 'active', 4, 4, 4, 0, 1, 1, 300, 1, 0, 19000, 19000),
+           ('inc_2', 7, 'active', 9, 9, 9, 0, 1, 1, 500, 1, 0, 20000, 20000),
+           ('inc_3', 8, 'active', 6, 6, 6, 0, 2, 1, 500, 1, 0, 20000, 20000),
+           ('inc_4', 8, 'active', 7, 7, 7, 0, 3, 1, 500, 1, 0, 20000, 20000);
+    INSERT INTO edge (event_index, identifier, binding, declared)
+    VALUES (4, 11, 2, 5), (9, 11, 2, 3), (4, 12, 2, 4), (9, 13, 2, 0), (6, 13, 2, 0),
+           (6, 14, 2, 1), (7, 14, 2, 2), (6, 15, 2, 0);
+    INSERT INTO multiplicity (identifier, platform, accounts, bucket, bucket_index)
+    VALUES (11, 7, 1, 3, 9), (12, 7, 1, 4, 4), (13, 7, 1, 0, 9), (13, 8, 1, 0, 6),
+           (14, 8, 2, 2, 7), (15, 8, 1, 0, 6)
+"""
+
+
+def test_accounts_alone_are_counted_no_more_and_again_after_a_downgrade(
+    empty_database_url: str,
+) -> None:
+    former = "0013_lay_members_aside_apart"
+    migrate(empty_database_url, former)
+    with connect(empty_database_url) as connection, connection.begin():
+        for statement in COUNTED.split(";"):
+            connection.execute(text(statement))
+
+    def read() -> list[tuple[int, ...]]:
+        with connect(empty_database_url) as connection:
+            return sorted(map(tuple, connection.execute(select(METADATA.tables["multiplicity"]))))
+
+    whole = read()
+    for _ in range(2):
+        migrate(empty_database_url)
+        assert read() == [row for row in whole if row[0] in {13, 14}]
+        migrate(empty_database_url, former, down=True)
+        assert read() == whole
+
+
 def describe_constraints(connection: Connection, table: str) -> dict[str, object]:
     """Give what Alembic doesn't compare: primary keys, names, and how SQLite stores rows."""
     inspector = inspect(connection)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections import Counter
 from contextlib import ExitStack
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -296,7 +297,7 @@ def test_unrelated_reports_give_the_same_postings_in_either_order(
     told = []
     for order in (1, -1):
         sent = [
-            platforms[number % 3].report(f"buyer {number}", phone_and_device(str(number)), now)
+            platforms[number % 3].report(f"buyer {number}", phone_and_device(str(number // 2)), now)
             for number in range(6)[::order]
         ]
         settle(ledger, now)
@@ -353,12 +354,10 @@ def read_plainly(incidents: Columns, edges: Columns) -> tuple[set[Any], set[Any]
         latest[token, platform] = max(latest.get((token, platform), (-1, -1)), (index, declared))
         seen.setdefault((token, platform), set()).add(account)
     sums: dict[tuple[int, int, int], list[int]] = {}
-    for _, account, platform, half_life, mass, count, level_a, first, last in zip(
-        *incidents.values(), strict=True
-    ):
-        known = sums.setdefault((account, platform, half_life), [0, 0, 0, first, last])
-        known[:3] = known[0] + mass, known[1] + count, known[2] + level_a
-        known[3:] = min(known[3], first), max(known[4], last)
+    for _, account, platform, half_life, *borne in zip(*incidents.values(), strict=True):
+        known = sums.setdefault((account, platform, half_life), [0, 0, 0, *borne[3:]])
+        known[:3] = (x + y for x, y in zip(known[:3], borne[:3], strict=True))
+        known[3:] = min(known[3], borne[3]), max(known[4], borne[4])
     bound = {(account, account): (0, 0) for account, _, _ in sums} | bindings
     postings = {
         (token, account, *key[1:], mass, count, 0, level_a, binding, first, last)
@@ -366,7 +365,8 @@ def read_plainly(incidents: Columns, edges: Columns) -> tuple[set[Any], set[Any]
         for key, (mass, count, level_a, first, last) in sums.items()
         if key[0] == account
     }
-    counted = {(*at, len(seen[at]), declared, index) for at, (index, declared) in latest.items()}
+    crowd = Counter(token for token, _ in bindings)
+    counted = {(*at, len(seen[at]), *last[::-1]) for at, last in latest.items() if crowd[at[0]] > 1}
     return postings, counted
 
 

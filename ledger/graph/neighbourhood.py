@@ -17,7 +17,7 @@ from ledger.graph.link import (
     is_hub,
     is_same_person,
 )
-from ledger.identity.identifier import Kind
+from ledger.identity.identifier import Bucket, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from ledger.graph.posting import Multiplicity, Posting
 
 __all__ = ["Bearer", "Evidence", "IgnoredLink", "Neighbourhood", "Presented", "build_neighbourhood"]
+
+
+_ONE = Bucket.ONE.code
 
 
 class Evidence(NamedTuple):
@@ -89,8 +92,9 @@ def build_neighbourhood(
 ) -> Neighbourhood:
     """Build the neighbourhood of an account from the rows under its own key and its tokens.
 
-    *Shape*: an account's rows are the same under each of its tokens. A token that has a
-    multiplicity and no rows was too crowded to be read. What the asker itself declares above a
+    *Shape*: an account's rows are the same under each of its tokens. A token that has rows and no
+    multiplicity has one account, and one that has a multiplicity and no rows was too crowded to
+    be read. What the asker itself declares above a
     cap is named whether or not anybody bears incidents there, so that this tells nothing. Tokens
     stored with other accounts add nothing, so that no link is ever chained. A separated account
     is never found, by whichever token.
@@ -107,12 +111,12 @@ def build_neighbourhood(
     ignored = []
     for key, kind, binding, bucket in presented:
         rule = rules[kind]
-        groups = counts.get(key)
-        if groups is None:  # nobody bears anything here
+        accounts = by_key.get(key, {})
+        groups = counts.get(key) or _count_single(accounts)
+        if not groups:  # nobody bears anything here
             if rule.cap is not None and LOWER_BOUNDS[bucket] > rule.cap:
                 ignored.append(IgnoredLink(Kind.from_code(kind), "hub"))
             continue
-        accounts = by_key.get(key, {})
         counted = count_accounts(groups, asker_group, bucket, absent=own_account not in accounts)
         n = max(counted.values())
         if rule.cap is not None and n > rule.cap:
@@ -144,6 +148,11 @@ def _find_own(accounts: Mapping[int, Sequence[Posting]]) -> Bearer | None:
     for account, rows in accounts.items():
         return Bearer(account, rows[0].platform, rows[0].group, rows, (), has_nid=False)
     return None
+
+
+def _count_single(accounts: Mapping[int, Sequence[Posting]]) -> dict[str, GroupCount]:
+    """Count a token's only account; what was declared of it alone counts for nobody."""
+    return {rows[0].group: GroupCount(1, _ONE) for rows in accounts.values()}
 
 
 def count_groups(multiplicities: Sequence[Multiplicity]) -> dict[bytes, dict[str, GroupCount]]:

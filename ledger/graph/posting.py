@@ -70,7 +70,9 @@ class Posting(NamedTuple):
 class Multiplicity(NamedTuple):
     """How many accounts of a platform bear incidents on an identifier, and what it declared.
 
-    *Shape*: `bucket` is the code of the latest declaration, made by the event `bucket_index`.
+    *Shape*: `bucket` is the code of the latest declaration, made by the event `bucket_index`. None
+    is kept of an identifier with one account in all: its postings say that there is one, and a
+    declaration counts only beside others'.
     """
 
     key: bytes

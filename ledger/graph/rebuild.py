@@ -2,8 +2,9 @@
 
 It knows what every posting and every multiplicity must be: under its own key and under each token
 that it is linked to, an account bears all its incidents; bindings and buckets follow the latest
-event. It works on whole columns and gives rows in pieces, so that a million accounts fit into
-little memory. It refuses to know databases, tokens and scores; identifiers are small numbers here.
+event, and one account alone isn't counted. It works on whole columns and gives rows in pieces, so
+that a million accounts fit into little memory. It refuses to know databases, tokens and scores;
+identifiers are small numbers here.
 
 The state hash is SHA-256 of "bcl/state" ‖ 00 ‖ K ‖ I ‖ P ‖ M, four SHA-256 hashes of rows of fixed
 width, integers big-endian. K: all lookup keys (16 bytes each) in ascending order. I: their kinds
@@ -285,18 +286,19 @@ def _find_links(edges: Columns) -> Array:
 
 
 def _count_accounts(edges: Columns, links: Array) -> Rows:
-    """Count the accounts of each platform on each identifier; the latest event declares."""
-    linked = {name: column.take(links) for name, column in edges.items()}
-    order = _order_nearly([linked[name] for name in ("identifier", "platform", "event_index")])
-    linked = {name: column[order] for name, column in linked.items()}
-    starts = _find_starts(linked["identifier"], linked["platform"])
+    """Count each platform's accounts on identifiers with two or more; the latest event declares."""
+    identifier = np.pad(edges["identifier"].take(links), 1, constant_values=-2)
+    links = links[(identifier[1:-1] == identifier[2:]) | (identifier[1:-1] == identifier[:-2])]
+    names = ("identifier", "platform", "event_index", "declared")
+    columns = [edges[name].take(links) for name in names]
+    order = _order_nearly(columns[:3])
+    identifier, platform, index, declared = (column[order] for column in columns)
+    starts = _find_starts(identifier, platform)
     ends = _find_ends(starts, len(links))
     rows = np.empty(len(starts), MULTIPLICITY)
     rows["accounts"] = ends - starts + 1
-    for name in ("identifier", "platform"):
-        rows[name] = linked[name][ends]
-    rows["bucket"] = linked["declared"][ends]
-    rows["bucket_index"] = linked["event_index"][ends]
+    rows["identifier"], rows["platform"] = identifier[ends], platform[ends]
+    rows["bucket"], rows["bucket_index"] = declared[ends], index[ends]
     return rows
 
 

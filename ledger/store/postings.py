@@ -78,9 +78,23 @@ _REBIND = text("""
     UPDATE posting SET binding = :binding
     WHERE identifier = :identifier AND account = :account AND binding <> :binding
 """)
-_UPSERT_MULTIPLICITY = text("""
+_EDGES_ON = """
+    FROM posting p JOIN incident i ON i.account = p.account
+                   JOIN edge e ON e.event_index = i.reported_index AND e.identifier = p.identifier
+    WHERE p.identifier =
+"""
+# A token's only account isn't counted until another comes. The postings of a crowd aren't read.
+_BEGIN = text(f"""
     INSERT INTO multiplicity (identifier, platform, accounts, bucket, bucket_index)
-    VALUES (:identifier, :platform, :added, :bucket, :bucket_index)
+    SELECT e.identifier, p.platform, 1, e.declared, e.event_index {_EDGES_ON} (
+        SELECT :identifier WHERE NOT EXISTS (
+            SELECT 1 FROM multiplicity WHERE identifier = :identifier))
+    ORDER BY e.event_index DESC LIMIT 1
+""")  # noqa: S608 - constants
+_COUNT = text("""
+    INSERT INTO multiplicity (identifier, platform, accounts, bucket, bucket_index)
+    SELECT :identifier, :platform, :added, :bucket, :bucket_index
+    WHERE EXISTS (SELECT 1 FROM posting WHERE identifier = :identifier AND account <> :account)
     ON CONFLICT (identifier, platform) DO UPDATE SET
         accounts = multiplicity.accounts + excluded.accounts,
         bucket = CASE WHEN excluded.bucket_index > multiplicity.bucket_index
@@ -88,11 +102,8 @@ _UPSERT_MULTIPLICITY = text("""
         bucket_index = CASE WHEN excluded.bucket_index > multiplicity.bucket_index
                             THEN excluded.bucket_index ELSE multiplicity.bucket_index END
 """)
-_LATEST_EDGE = text("""
-    SELECT e.declared, e.event_index
-    FROM posting p JOIN incident i ON i.account = p.account
-                   JOIN edge e ON e.event_index = i.reported_index AND e.identifier = p.identifier
-    WHERE p.identifier = :identifier AND p.platform = :platform
+_LATEST_EDGE = text(f"""
+    SELECT e.declared, e.event_index {_EDGES_ON} :identifier AND p.platform = :platform
     ORDER BY e.event_index DESC LIMIT 1
 """)
 _EMPTY = text("""
@@ -108,7 +119,10 @@ _LEAVE_LATEST = text("""
                             bucket_index = :bucket_index
     WHERE identifier = :identifier AND platform = :platform
 """)
-
+_END = text("""
+    DELETE FROM multiplicity WHERE identifier = :identifier
+       AND (SELECT sum(accounts) FROM multiplicity WHERE identifier = :identifier) < 2
+""")
 
 _IDENTIFIERS_OF = select(identifier.c.token, identifier.c.id).where(
     identifier.c.token.in_(bindparam("keys", expanding=True))
@@ -185,6 +199,7 @@ def add_incident(
         connection.execute(_REBIND, known)
     if new:
         connection.execute(_COPY_POSTINGS, new)
+        connection.execute(_BEGIN, new)
     connection.execute(
         _INSERT_EDGE,
         [
@@ -198,10 +213,11 @@ def add_incident(
         ],
     )
     connection.execute(
-        _UPSERT_MULTIPLICITY,
+        _COUNT,
         [
             {
                 "identifier": i,
+                "account": account,
                 "platform": added.platform,
                 "added": 0 if i in linked else 1,
                 "bucket": claim.bucket,
@@ -292,14 +308,15 @@ def recount_tokens(connection: Connection, lost: Iterable[LostEdge]) -> None:
     """Recount the platforms' accounts on tokens that lost an edge."""
     for one in lost:
         at = {"identifier": one.token, "platform": one.platform, "left": int(one.left)}
-        if connection.execute(_LEAVE, at | {"event_index": one.event_index}).rowcount:
-            continue
-        last = connection.execute(_LATEST_EDGE, at).one_or_none()
-        if last is None:
-            connection.execute(_EMPTY, at)
-            continue
-        changed = {"bucket": last.declared, "bucket_index": last.event_index}
-        connection.execute(_LEAVE_LATEST, at | changed)
+        if not connection.execute(_LEAVE, at | {"event_index": one.event_index}).rowcount:
+            last = connection.execute(_LATEST_EDGE, at).one_or_none()
+            if last is None:
+                connection.execute(_EMPTY, at)
+            else:
+                changed = {"bucket": last.declared, "bucket_index": last.event_index}
+                connection.execute(_LEAVE_LATEST, at | changed)
+        if one.left:
+            connection.execute(_END, at)
 
 
 def forget_identifiers(connection: Connection, keys: Collection[bytes] | None = None) -> None:

@@ -38,11 +38,18 @@ _EGO = text("""
     GROUP BY p.identifier, p.account, p.platform
     ORDER BY p.identifier, p.account LIMIT 10000
 """).bindparams(bindparam("identifiers", expanding=True), bindparam("nids", expanding=True))
+# Where nobody is counted, the account is alone, and its own reports say what was declared.
 _EGO_COUNTS = text("""
     SELECT m.identifier, m.accounts, m.platform, g.group_name, m.bucket, m.bucket_index
     FROM multiplicity m JOIN platform g ON g.id = m.platform
     WHERE m.identifier IN :identifiers
-    ORDER BY m.identifier, m.platform
+    UNION ALL
+    SELECT e.identifier, 1, i.platform, g.group_name, e.declared, e.event_index
+    FROM incident i JOIN edge e ON e.event_index = i.reported_index
+                    JOIN platform g ON g.id = i.platform
+    WHERE i.account = :account AND e.identifier IN :identifiers
+      AND NOT EXISTS (SELECT 1 FROM multiplicity m WHERE m.identifier = e.identifier)
+    ORDER BY 1, 3, 6
 """).bindparams(bindparam("identifiers", expanding=True))
 
 
@@ -62,8 +69,9 @@ def select_ego(
         EgoRow(row[0], own[row[0]].kind, row[1], row[2], int(row[3]), row[4], row[5])
         for row in connection.execute(_EGO, wanted)
     ]
-    counts = []
-    for number, *counted in connection.execute(_EGO_COUNTS, {"identifiers": list(own)}):
+    counts = {}  # of an account alone its latest report's
+    for number, *counted in connection.execute(_EGO_COUNTS, wanted):
         row = own[number]
-        counts.append(EgoCount(number, Multiplicity(bytes(row.token), row.kind, *counted)))
-    return rows, counts
+        one = EgoCount(number, Multiplicity(bytes(row.token), row.kind, *counted))
+        counts[number, one.counted.platform] = one
+    return rows, list(counts.values())

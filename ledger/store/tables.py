@@ -267,6 +267,7 @@ posting = Table(
     sqlite_with_rowid=False,
 )
 
+# Of identifiers with two accounts or more; a single one's postings say as much.
 multiplicity = Table(
     "multiplicity",
     METADATA,
