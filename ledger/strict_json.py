@@ -47,10 +47,9 @@ def _check_depth(raw: bytes, depth_max: int) -> None:
     if raw.count(b"[") + raw.count(b"{") <= depth_max:
         return  # as in most texts: it can't nest deeper than it opens
     outside = _STRINGS.sub(b"", raw) if b"\\" in raw else raw
-    structure = outside.translate(_AS_ARRAYS, _NO_STRUCTURE)
-    brackets = structure.replace(b'""', b"")  # without strings, unless one of them holds a bracket
-    if b'"' in brackets:
-        brackets = b"".join(structure.split(b'"')[::2])
+    brackets = outside.translate(_AS_ARRAYS, _NO_STRUCTURE).replace(b'""', b"")
+    if b'"' in brackets:  # some string holds a bracket; what is left of the quotes pairs as before
+        brackets = b"".join(brackets.split(b'"')[::2])
     left = brackets
     for _ in range(depth_max):  # each round takes the innermost level away
         left = left.replace(b"[]", b"")

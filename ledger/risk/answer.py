@@ -61,7 +61,7 @@ def answer_question(
     return score, render_answer(score, advise(score, purpose, policy), outlook, policy)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=256, typed=True)
 def _answer_without_record(
     ignored: tuple[IgnoredLink, ...], policy: RiskPolicy, purpose: Purpose
 ) -> tuple[RiskScore, Mapping[str, Any]]:

@@ -128,7 +128,12 @@ SELECT %s, * FROM unnest(%b::text[], %b::bytea[], %b::bytea[]) ON CONFLICT DO NO
 """
 _COLUMNS = f"assessment ({', '.join(StoredAssessment._fields)})"
 _RECORD = f"INSERT INTO {_COLUMNS} SELECT {', '.join('?' * len(StoredAssessment._fields))}"
-_COPY = f"COPY {_COLUMNS} FROM STDIN"
+# In binary a server that cancels it writes a line's number into its log, and nothing of the line.
+_COPY = f"COPY {_COLUMNS} FROM STDIN (FORMAT BINARY)"
+_COPIED = (
+    *("text", "int4", "int8", "text", "text", "bytea", "bytea", "int8", "int4", "int4"),
+    *("text", "text", "bytea", "int8", "text", "text"),
+)
 
 
 def _for_drivers(statement: str) -> dict[str, str]:
@@ -141,7 +146,6 @@ _READ_BY_COUNT = {
     for n in range(1, 18)
 }
 _RECORD_FOR = _for_drivers(_RECORD)
-_BIND_ORDER_FOR = _for_drivers(_BIND_ORDER)
 _RECORD_FIRST = _for_drivers(f"WITH bound AS ({_BIND_ORDER} RETURNING 1) {_RECORD} FROM bound")
 
 
@@ -262,7 +266,7 @@ def lock_orders(
         _, *columns = zip(*orders, strict=True)
         cursor.execute(_BIND_ORDERS, (platform, *[list(column) for column in columns]))
     else:
-        cursor.executemany(_BIND_ORDER_FOR["sqlite"], orders)
+        cursor.executemany(_BIND_ORDER, orders)
     are_new = cursor.rowcount == len(orders)
     cursor.close()
     if are_new:
@@ -281,6 +285,7 @@ def insert_assessments(connection: Connection, new: Sequence[StoredAssessment]) 
     cursor = connection.connection.cursor()
     if connection.dialect.name == "postgresql":
         with cursor.copy(_COPY) as rows:
+            rows.set_types(_COPIED)
             for one in by_id:
                 rows.write_row(_values(one))
     else:
