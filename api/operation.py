@@ -222,11 +222,11 @@ def parse_model(model: type[ModelT], raw: bytes) -> ModelT:
     first is needed because it takes duplicate members. *Raises*: MalformedJson, DuplicateMember,
     NestingTooDeep, SchemaViolation with all faults.
     """
-    value = parse_json(raw, bytes_max=len(raw))
+    parse_json(raw, bytes_max=len(raw))
     try:
         return model.model_validate_json(raw)
     except ValidationError as error:
-        known = _member_names(model)
+        known, value = _member_names(model), parse_json(raw, bytes_max=len(raw))
         faults = tuple(
             Fault(
                 _render_pointer(one["loc"], value, known), *_SENTENCES.get(one["type"], _OTHERWISE)
