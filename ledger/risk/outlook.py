@@ -82,9 +82,9 @@ def foresee(
 ) -> Outlook:
     """Foresee how a score fades, and when what it rests on is destroyed.
 
-    A sum of several incidents of an account and a half-life goes with the last of them, and days
-    are those of UTC: a month is never told too early, and of single incidents it is the right one
-    where the jurisdiction's midnight is that of UTC. *Units*: `day` since 1970-01-01.
+    Exact for one incident where the jurisdiction's midnight is that of UTC. A sum of several of an
+    account and a half-life goes with the last of them, and days are those of UTC, so that otherwise
+    a month is late rather than early. Links stay as they are. *Units*: `day` since 1970-01-01.
     """
     if score.score == 0:
         return NOTHING
