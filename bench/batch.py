@@ -1,9 +1,9 @@
 """Questions in batches against questions one by one, over HTTP, per subject.
 
 The same client and server, in turns in one run; every answer of both is recorded durably. Claim: at
-least fifteen times the single-call rate where one buyer in a hundred has a record, which is the share
-of accounts in the simulated population (`bench/population.py`, .9 %). Batches of which half have
-one stand beside it.
+least fifteen times the single-call rate where one buyer in a hundred has a record, which is the
+share of accounts in the simulated population (`bench/population.py`, .9 %). Batches of which half
+have one stand beside it.
 """
 
 from __future__ import annotations
