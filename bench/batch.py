@@ -15,6 +15,8 @@ from statistics import median
 
 from ground import describe_machine, draw_questions, serve_filled
 
+_COMPACT = (",", ":")  # as httpx renders JSON
+
 
 def measure(backend: str, accounts: int, batch: int, rounds: int, one_in: int) -> None:
     """Measure one kind of database with one buyer in so many who has a record; print one line."""
@@ -26,8 +28,8 @@ def measure(backend: str, accounts: int, batch: int, rounds: int, one_in: int) -
                 draw_questions(asker, accounts, (2 * number + part) * batch, size, one_in=one_in)
                 for part, size in enumerate((batch // 5, batch))
             )
-            bodies = [json.dumps(one).encode() for one in few]
-            whole = json.dumps({"questions": many}).encode()
+            bodies = [json.dumps(one, separators=_COMPACT).encode() for one in few]
+            whole = json.dumps({"questions": many}, separators=_COMPACT).encode()
             start = time.perf_counter()
             for body in bodies:
                 http.post("/v1/risk-assessments", content=body, headers=headers)
