@@ -42,6 +42,8 @@ def test_policies_are_published_tried_compared_and_answers_explained(tmp_path: P
     radius = run(folder, "policy", "backtest", "1", str(file), "--since", day, "--json")
     told = json.loads(radius.stdout)
     assert (told["assessments"], told["levels"]) == (1, {"MEDIUM → LOW": 1})
+    assert (told["changed"], told["changed_and_later_reversed"]) == (1, 0)
+    assert "MEDIUM → LOW" in radius.stdout
     plain = run(folder, "policy", "backtest", "1", str(file), "--since", day).stdout
     assert "MEDIUM → LOW" in plain
     assert json.loads(run(folder, "policy", "publish", str(file)).stdout) == {"version": 2}
