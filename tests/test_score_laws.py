@@ -21,8 +21,9 @@ from sqlalchemy import event
 from worlds import World
 
 from ledger.activating import activate_due
-from ledger.identity.identifier import Kind
+from ledger.identity.identifier import Binding, Kind
 from ledger.incident.incident import Series
+from ledger.incident.schema import IDENTIFIERS_MAX
 from ledger.incident.taxonomy import Actor, Conduct
 from ledger.reporting import accept_event
 
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 
 DERIVED = ("identifier", "edge", "posting", "multiplicity")
 DAYS = (0, 200, 1000)
+# One of each half-life.
+HALF_LIVES = (Conduct.ITEM_SWAP, Conduct.NONRECEIPT_FALSE, Conduct.WARDROBING)
+HALF_LIVES += (Conduct.REFUND_SERVICE_CLIENT,)
 
 
 @pytest.fixture
@@ -333,6 +337,31 @@ def test_report_writes_few_rows_however_full_the_ledger_is(
             platforms[1].send(report, now)
             settle(ledger, now)
         assert written["posting"]
-        assert written.total() <= 6 * (1 + len(live))
+        assert written.total() <= 2 + (2 + 3) * len(live)
         most = max(most, written.total())
     assert most > 15
+
+
+@pytest.mark.parametrize("half_lives", [1, 2, 3, 4])
+def test_report_writes_at_most_three_rows_and_one_a_half_life_under_each_token(
+    half_lives: int, ledger: Ledger, platforms: list[Simulator], now: datetime
+) -> None:
+    other, reporter = platforms[:2]
+    tokens = [claim(Kind.EMAIL, str(number)) for number in range(IDENTIFIERS_MAX)]
+    other.report("only", tokens, now)
+    *earlier, conduct = HALF_LIVES[:half_lives]
+    for one in earlier:
+        reporter.report("buyer", (claim(Kind.PHONE, "another"),), now, conduct=one)
+    settle(ledger, now)
+    others = [one._replace(binding=Binding.NONE) for one in tokens]
+    for named, is_new in ((tokens, not earlier), (others, False)):
+        # Each is met by a second account, and then bound otherwise: the two costliest ways.
+        report = reporter.incident("buyer", named, now, conduct=conduct)
+        with count_rows(ledger) as written:
+            reporter.send(report, now)
+            settle(ledger, now)
+        unnamed = len(earlier[:1])
+        assert written.total() == 1 + is_new + (half_lives + 3) * len(tokens) + unnamed
+        live = len(tokens) + unnamed
+        assert (written.total() > 6 * (1 + live)) == (half_lives == len(HALF_LIVES))
+        assert written.total() <= 7 * (1 + live)
