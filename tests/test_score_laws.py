@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 DERIVED = ("identifier", "edge", "posting", "multiplicity")
 DAYS = (0, 200, 1000)
 # One of each half-life.
-HALF_LIVES = (Conduct.ITEM_SWAP, Conduct.NONRECEIPT_FALSE, Conduct.WARDROBING)
-HALF_LIVES += (Conduct.REFUND_SERVICE_CLIENT,)
+HALF_LIVES = [Conduct.ITEM_SWAP, Conduct.NONRECEIPT_FALSE, Conduct.WARDROBING]
+HALF_LIVES.append(Conduct.REFUND_SERVICE_CLIENT)
 
 
 @pytest.fixture
