@@ -200,9 +200,11 @@ def json_body(model: type[ModelT], *, example: object) -> Body[ModelT]:
 
 # --- Raw bytes to a model -----------------------------------------------------------------
 
+_UNKNOWN = ("unknown-member", "There is a member that the schema doesn't name.")
 _SENTENCES = {
     "missing": ("missing", "A member is missing."),
-    "extra_forbidden": ("unknown-member", "There is a member that the schema doesn't name."),
+    "extra_forbidden": _UNKNOWN,
+    "unexpected_keyword_argument": _UNKNOWN,
     "enum": ("not-listed", "The value isn't one of those listed."),
     "literal_error": ("not-listed", "The value isn't one of those listed."),
     "union_tag_invalid": ("not-listed", "The value isn't one of those listed."),

@@ -1,9 +1,9 @@
 """Questions in batches against questions one by one, over HTTP, per subject.
 
 The same client and server, in turns in one run; every answer of both is recorded durably. Claim: at
-least fifteen times the single-call rate where one buyer in a hundred has a record, which is the share
-of accounts in the simulated population (`bench/population.py`, .9 %). Batches of which half have
-one stand beside it.
+least fifteen times the single-call rate where one buyer in a hundred has a record, which is the
+share of accounts in the simulated population (`bench/population.py`, .9 %). Batches of which half
+have one stand beside it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import time
 from statistics import median
 
 from ground import describe_machine, draw_questions, serve_filled
+
+_COMPACT = (",", ":")  # as httpx renders JSON
 
 
 def measure(backend: str, accounts: int, batch: int, rounds: int, one_in: int) -> None:
@@ -26,8 +28,8 @@ def measure(backend: str, accounts: int, batch: int, rounds: int, one_in: int) -
                 draw_questions(asker, accounts, (2 * number + part) * batch, size, one_in=one_in)
                 for part, size in enumerate((batch // 5, batch))
             )
-            bodies = [json.dumps(one).encode() for one in few]
-            whole = json.dumps({"questions": many}).encode()
+            bodies = [json.dumps(one, separators=_COMPACT).encode() for one in few]
+            whole = json.dumps({"questions": many}, separators=_COMPACT).encode()
             start = time.perf_counter()
             for body in bodies:
                 http.post("/v1/risk-assessments", content=body, headers=headers)

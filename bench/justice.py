@@ -43,7 +43,7 @@ CHECKS = {
     "crowd": "an identifier that the asker declares above its cap links nobody honest",
     "one liar": "one platform's own decisions give no HIGH, no decline, no direct score above 666",
     "restored": "what was overturned leaves every answer as if it had never been filed",
-    "one bucket": "one member's 500+ does no more than agreeing with another member would",
+    "one bucket": "one member's 500+ does nothing alone, and no more than agreeing with another",
 }
 SECTIONS = {
     "society": "The society",
@@ -212,16 +212,13 @@ class Trial:
                 self.marked["honest", one, column].add(person)
 
     def _declare(self, asked: Asked, evidence: Evidence, judged: Judged) -> None:
-        """Let each other member in turn declare 500+, or only agree with yet another member.
-
-        The second-largest declaration counts, so that one member can confirm another's and no more.
-        """
+        """Let each other member in turn declare 500+, or only agree with yet another member."""
         rows = self.fair.count_all(evidence)
         for liar in sorted({one.group for one in rows} - {asked.group}):
-            most: Counter[bytes] = Counter({one.key: 0 for one in rows})
+            most = Counter[bytes]()
             for one in rows:
-                if one.group != asked.group:
-                    most[one.key] = max(most[one.key], one.bucket if one.group != liar else 0)
+                if one.group not in {asked.group, liar}:
+                    most[one.key] = max(most[one.key], one.bucket)
             answers = []
             for floor in (Bucket.MASS.code, 0):
                 told = [
@@ -232,11 +229,13 @@ class Trial:
                 ]
                 answers.append(judge(self.rules, asked, evidence._replace(multiplicities=told)))
             lied, agreed = answers
-            self._test("one bucket", is_broken=lied.plain != agreed.plain)
-            changed = {"score": lied.score.score != judged.score.score}
-            changed |= {"advice": lied.action != judged.action}
-            for column, hit in changed.items():
-                self.hits["bucket", "each other member in turn", column].append(hit)
+            alone = all(one.group != liar or one.bucket >= most[one.key] for one in rows)
+            is_broken = lied.plain != (judged if alone else agreed).plain
+            self._test("one bucket", is_broken=is_broken)
+            score = lied.score.score != judged.score.score
+            for column, hit in (("score", score), ("advice", lied.action != judged.action)):
+                for row in ("each other member in turn", "– no other declares more")[: 1 + alone]:
+                    self.hits["bucket", row, column].append(hit)
 
     def _bound(self, judged: Judged) -> None:
         """Check an answer that nobody but the liar is behind."""

@@ -186,6 +186,7 @@ def main() -> None:
     parser.add_argument(
         "path",
         type=Path,
+        nargs="?",
         help="an npz file with the arrays `edges` (pairs of node numbers, accounts numbered before "
         "what they share) and `label` (1 for a bad account): for example the Reddit user and "
         "subreddit graph of the PyGOD data sets, in which banned users are labelled",
@@ -194,6 +195,9 @@ def main() -> None:
     parser.add_argument("--known-per-cent", type=int, default=40, metavar="PERCENT")
     parser.add_argument("--kind", type=Kind, choices=list(Kind), default=Kind.DEVICE)
     chosen = parser.parse_args()
+    if chosen.path is None:
+        print("No graph was given: linking alone isn't measured.")
+        return
     town = load_town(chosen.path)
     print(
         f"{len(town.identifiers)} accounts, {int(town.bad.sum())} of them bad, on "

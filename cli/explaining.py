@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from cli.opening import open_own_ledger
 from ledger.errors import UnknownAssessment
@@ -19,8 +18,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ledger.replaying import Replayed
+    from ledger.risk.working import Borne
 
 _BAR = 30  # cells for a whole score
+_INDENT = " " * 7
+_RECORDED = ("confidence", "advice", "clears")  # shown as they were answered
 
 
 @click.command("explain")
@@ -44,7 +46,7 @@ def explain(folder: Path, assessment_id: str, as_json: bool) -> None:
 
 
 def _render(replayed: Replayed) -> dict[str, object]:
-    score = replayed.score
+    score, working, answer = replayed.score, replayed.working, replayed.answer
     return {
         "assessment": replayed.assessment_id,
         "log_size": replayed.log_size,
@@ -52,41 +54,73 @@ def _render(replayed: Replayed) -> dict[str, object]:
         "score": score.score,
         "direct_score": score.direct_score,
         "linked_score": score.linked_score,
+        "certain_score": score.certain_score,
         "level": score.level,
         "basis": score.basis,
-        "groups": [one._asdict() for one in score.groups],
-        "links": [one._asdict() for one in score.links],
+        "direct_evidence": working.direct,
+        "linked_evidence": working.linked,
+        "groups": [
+            part._asdict() | {"mass": borne.mass, "reliability": borne.reliability}
+            for part, borne in zip(score.groups, working.groups, strict=True)
+        ],
+        "links": [
+            part._asdict()
+            | link.borne._asdict()
+            | {"shared": dict(link.shared), "strength": link.strength, "x": link.x}
+            for part, link in zip(score.links, working.links, strict=True)
+        ],
         "reasons": [
             {"code": one.code, "points": one.points, "text": TEXTS[one.code]}
             for one in explain_score(score)
         ],
         "ignored": [one._asdict() for one in score.ignored],
+        **{name: answer[name] for name in _RECORDED},
         "differing": list(replayed.differing),
     }
 
 
 def _draw(replayed: Replayed, console: Console) -> None:
-    score = replayed.score
+    score, working, answer = replayed.score, replayed.working, replayed.answer
     console.print(
         f"[bold]{score.score}[/] {score.level}  {score.basis}   direct {score.direct_score}, "
-        f"linked {score.linked_score}   at log size {replayed.log_size}, policy "
-        f"{replayed.policy_version}"
+        f"linked {score.linked_score}, certain {score.certain_score}   at log size "
+        f"{replayed.log_size}, policy {replayed.policy_version}"
     )
-    table = Table(box=None, pad_edge=False)
-    for title in ("points", "", "why", "weight"):
-        table.add_column(title, justify="right" if title in {"points", "weight"} else "left")
-    for group in score.groups:
-        table.add_row(str(group.points), _bar(group.points), group.group, f"{group.weight:,}")
-    for link in score.links:
-        why = f"account {link.account} by {link.kind.value}, on {link.accounts}"
-        table.add_row(str(link.points), _bar(link.points), why, f"{link.weight:,}")
-    console.print(table)
+    says = {one.kind: TEXTS[one.code]["en"] for one in explain_score(score)}
+    for group, borne in zip(score.groups, working.groups, strict=True):
+        console.print(_head(group.points, f"{group.group}: {says[None]}"), markup=False)
+        console.print(f"{_INDENT}{_sum(borne)}")
+    for part, link in zip(score.links, working.links, strict=True):
+        kinds = ", ".join(f"{kind.value} on {n}" for kind, n in link.shared)
+        why = f"account {part.account} by {kinds}: {says[part.kind]}"
+        console.print(_head(part.points, why), markup=False)
+        pulled = f"λ {link.strength:,}, X {link.x:,}, weight {part.weight:,}"
+        console.print(f"{_INDENT}{_sum(link.borne)}; {pulled}")
+    direct, linked = working.direct, working.linked
+    console.print(f"evidence: direct H_D {direct:,} + linked H_L {linked:,} = {direct + linked:,}")
     for one in score.ignored:
         console.print(f"ignored: {one.kind.value} ({one.reason})")
+    for name in _RECORDED:
+        console.print(f"{name}: {_phrase(answer[name])}")
     if replayed.differing:
         console.print(f"[red]not as it was recorded[/]: {', '.join(replayed.differing)}")
     else:
         console.print("the exact score and everything that was shown agree with the record")
+
+
+def _head(points: int, why: str) -> str:
+    return f"{points:>6} {_bar(points)} {why}"
+
+
+def _sum(borne: Borne) -> str:
+    return f"S {borne.mass:,}, rel {borne.reliability:,}, D {borne.evidence:,}"
+
+
+def _phrase(told: object) -> str:
+    """Say a member of an answer in a line."""
+    if isinstance(told, dict):
+        return ", ".join(f"{name} {_phrase(value)}" for name, value in told.items())
+    return "none" if told is None else str(told)
 
 
 def _bar(points: int) -> str:

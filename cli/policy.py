@@ -125,7 +125,7 @@ def backtest(
         )
     told = _render(radius, minutes_per_review)
     if as_json:
-        click.echo(json.dumps(told, indent=2))
+        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
         return
     for name, value in told.items():
         if isinstance(value, dict):
@@ -153,7 +153,7 @@ def _render(radius: BlastRadius, minutes: int) -> dict[str, object]:
         "assessments": radius.assessments,
         "inputs_erased": radius.erased,
         "changed": radius.changed,
-        "changed_and_later_overturned": radius.changed_overturned,
+        "changed_and_later_reversed": radius.changed_reversed,
         "levels": {f"{a} → {b}": number for (a, b), number in radius.levels.most_common()},
         "actions": {
             f"{a or 'none'} → {b or 'none'}": number

@@ -129,7 +129,7 @@ class BlastRadius:
     levels: Counter[tuple[str, str]] = field(default_factory=Counter)
     actions: Counter[tuple[str, str]] = field(default_factory=Counter)
     changed: int = 0
-    changed_overturned: int = 0
+    changed_reversed: int = 0
     reviews_old: int = 0
     reviews_new: int = 0
     held_back_minor: int = 0
@@ -205,7 +205,7 @@ def _count(
     if said[0] == said[1]:
         return
     told.changed += 1
-    told.changed_overturned += past.overturned
+    told.changed_reversed += past.reversed_on_appeal
     stored = past.stored
     amount = _convert(Money(stored.amount_minor or 0, stored.amount_currency or ""), policy)
     if old_action in GRANTED and new_action not in GRANTED:

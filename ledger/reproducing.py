@@ -20,6 +20,7 @@ from ledger.ledger import learn_policies
 from ledger.log.merkle import EMPTY_ROOT
 from ledger.risk.advice import Purpose
 from ledger.risk.answer import answer_question
+from ledger.risk.working import work_out
 from ledger.sequencing import sequence_pending
 from ledger.store import assessments, entries, erasures, ledgers, overrides, platforms, scratch
 from ledger.store import evidence as exchanged
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from ledger.ledger import Ledger
     from ledger.risk.policy import RiskPolicy
     from ledger.risk.score import RiskScore
+    from ledger.risk.working import Working
     from ledger.store.assessments import StoredAssessment
     from ledger.store.engine import Connection
 
@@ -46,8 +48,8 @@ _NAMED_MAX = 10
 class Replayed:
     """An answer computed again: what the recorded one says, and where the two differ.
 
-    *Shape*: `differing` are the members of the answer that aren't as recorded; `score` is exact,
-    for an auditor's eyes alone.
+    *Shape*: `differing` are the members of the answer that aren't as recorded; `score` is exact
+    and `working` says how it adds up, for an auditor's eyes alone.
     """
 
     assessment_id: str
@@ -56,6 +58,7 @@ class Replayed:
     policy_version: int
     answer: dict[str, Any]
     score: RiskScore
+    working: Working
     differing: tuple[str, ...]
 
 
@@ -83,9 +86,9 @@ def recompute_answer(ledger: Ledger, connection: Connection, stored: StoredAsses
         differing.append("exact_score")
     if differing and entries.count_overriding_since(connection, stored.log_size):
         raise InputsErased(_name_erased(erasures.select_gone(connection, stored.log_size)))
-    return Replayed(
-        stored.id, stored.assessed_at, stored.log_size, version, recorded, score, tuple(differing)
-    )
+    working = work_out(neighbourhood, ledger.policies[version], day)
+    at = (stored.id, stored.assessed_at, stored.log_size, version)
+    return Replayed(*at, recorded, score, working, tuple(differing))
 
 
 def check_inputs(ledger: Ledger, connection: Connection, stored: StoredAssessment) -> None:

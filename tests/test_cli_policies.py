@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from conftest import ROOT
+from reports import claim
 from sandbox import run
 from simulator import Simulator, phone_and_device
 
 from cli.opening import open_own_ledger, prepare_sandbox
+from ledger.identity.identifier import Kind
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,6 +44,8 @@ def test_policies_are_published_tried_compared_and_answers_explained(tmp_path: P
     radius = run(folder, "policy", "backtest", "1", str(file), "--since", day, "--json")
     told = json.loads(radius.stdout)
     assert (told["assessments"], told["levels"]) == (1, {"MEDIUM → LOW": 1})
+    assert (told["changed"], told["changed_and_later_reversed"]) == (1, 0)
+    assert "MEDIUM → LOW" in radius.stdout
     plain = run(folder, "policy", "backtest", "1", str(file), "--since", day).stdout
     assert "MEDIUM → LOW" in plain
     assert json.loads(run(folder, "policy", "publish", str(file)).stdout) == {"version": 2}
@@ -61,3 +65,40 @@ def test_policies_are_published_tried_compared_and_answers_explained(tmp_path: P
     assert sum(one["points"] for one in parts["reasons"]) == parts["score"] == 374
     nothing = run(folder, "risk", "explain", f"ra_{'0' * 32}")
     assert (nothing.exit_code, nothing.stdout) == (1, "")
+
+
+def test_explained_answer_shows_every_sum_of_the_worked_value(tmp_path: Path) -> None:
+    """The points of docs/scoring.md: an own incident, and a flatmate with three."""
+    folder = tmp_path / "var"
+    # As late today as can be: the conduct, six hours before, is of the same day.
+    now = datetime.now(UTC).replace(hour=23, minute=59, second=59)
+    prepare_sandbox(folder)
+    home = claim(Kind.ADDR, "home")
+    with open_own_ledger(folder, to_write=True) as ledger:
+        reporter, asker = Simulator(ledger, "shop-a"), Simulator(ledger, "shop-b")
+        for shop in (reporter, asker):
+            shop.enrol(now)
+        asker.report("me", (claim(Kind.PHONE, "own"),), now)
+        for _ in range(3):
+            reporter.report("flatmate", (home,), now)
+        answer = asker.ask("me", (home,), now)
+    command = ("risk", "explain", str(answer["id"]))
+    told = json.loads(run(folder, *command, "--json").stdout)
+    plain = run(folder, *command).stdout
+    [own], [link] = told["groups"], told["links"]
+    assert (own["mass"], own["reliability"], own["weight"]) == (1_000_000, 900_000, 599_999)
+    assert (link["mass"], link["reliability"], link["evidence"]) == (3_000_000, 900_000, 1_080_000)
+    assert (link["strength"], link["x"], link["weight"]) == (150_000, 81_000, 65_164)
+    assert (link["kind"], link["accounts"], link["shared"]) == ("addr", 1, {"addr": 1})
+    assert (told["direct_evidence"], told["linked_evidence"]) == (599_999, 65_164)
+    assert (own["points"], link["points"], told["score"]) == (360, 39, 399)
+    assert (told["certain_score"], told["confidence"]) == (374, "one_platform")
+    assert told["advice"] == answer["advice"]
+    assert told["clears"] == answer["clears"]
+    first, *sums, confidence, advice, clears, _ = plain.splitlines()
+    assert first.startswith("399 MEDIUM  own_account   direct 374, linked 61, certain 374 ")
+    shown = (ROOT / "docs" / "operating.md").read_text("utf-8").split("## Following a score")[1]
+    assert sums == shown.split("```")[1].strip("\n").splitlines()
+    assert confidence == "confidence: one_platform"
+    assert advice.startswith("advice: action require_live_evidence, review_window_hours 48,")
+    assert clears.endswith("if_overturned 1")

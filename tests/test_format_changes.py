@@ -151,7 +151,7 @@ def test_limits_are_those_of_the_code() -> None:
     assert f"by at most {statement.MARKER_DAYS_MAX} days" in marker
     assert f"at most {schema.MARKED_INCIDENTS_MAX} of text" in marker
     assert "`sub_id` is that one identifier" in section("identifier-recycled")
-    opaque = {f"sub_id.{name}" for name in schema.Opaque.model_fields} | {"sub_id"}
+    opaque = {f"sub_id.{name}" for name in schema.Opaque.__slots__} | {"sub_id"}
     shown = {path for path in paths(example("identifier-recycled")) if path.startswith("sub_id")}
     assert shown == opaque
 

@@ -218,7 +218,7 @@ def test_backtest_counts_what_another_policy_would_have_changed(
     assert radius.actions == {("require_live_evidence", "human_review"): 1}
     assert (radius.reviews_old, radius.reviews_new) == (0, 1)
     assert radius.reviews_per_10_000(1) == 10_000 // radius.claims
-    assert radius.changed_overturned == 1  # the grant by card was reversed
+    assert radius.changed_reversed == 1  # the grant by card was reversed
     assert known != erased
     live = backtest_policies(
         ledger, POLICY, replace(POLICY, version=9), now - timedelta(days=1), lambda *_: None

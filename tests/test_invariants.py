@@ -2,7 +2,12 @@
 
 A history of statements is drawn from a tape of bytes; what an index in plain dicts then holds is
 scored by the product's own rules. `make soak` tries every law of this file on a million more tapes.
-What must hold for the rows of real databases is in test_score_laws.py and test_score_oracle.py.
+
+No law of this file runs on a database. On SQLite and PostgreSQL test_score_laws.py tries, on a few
+ledgers or dozens of worlds, that order plays no part, that taking back restores every row,
+that repeats change nothing, that more evidence lowers nothing, and what links nobody. That the
+formula's other laws hold there follows from test_score_oracle.py alone: the scores of 300 and 100
+worlds are the oracle's, to which this index is held here too.
 """
 
 from __future__ import annotations

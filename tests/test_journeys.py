@@ -6,16 +6,19 @@ of this project that led to it. Transaction control doesn't count: it belongs to
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+import pytest
 from conftest import ROOT
 from simulator import Simulator, phone_and_device, render_question
 
 from api.app import create_app
+from ledger.assessing import assess_risk
 from ledger.sequencing import sequence
 
 if TYPE_CHECKING:
@@ -56,6 +59,24 @@ def watch_statements(view: str) -> Iterator[list[tuple[str, ...]]]:
             asker = asker.f_back
         if view in names and not set(names) & {"begin_write", "begin_read"}:
             seen.append(tuple(reversed(names[: names.index(view) + 1])))
+
+    sys.setprofile(trace)
+    try:
+        yield seen
+    finally:
+        sys.setprofile(None)
+
+
+@contextmanager
+def watch_trips() -> Iterator[list[str]]:
+    """Collect each statement that PostgreSQL answers, and each that only controls."""
+    waits = {psycopg.Connection.wait.__code__: "wait"}
+    waits[psycopg.Connection._exec_command.__code__] = "control"
+    seen: list[str] = []
+
+    def trace(frame: FrameType, event: str, _argument: object) -> None:
+        if event == "call" and frame.f_code in waits:
+            seen.append(waits[frame.f_code])
 
     sys.setprofile(trace)
     try:
@@ -123,3 +144,20 @@ def test_a_query_reaches_sql_in_three_own_frames(
     assert answer.status_code == 200
     assert {one[-1] for one in journeys} == {"read_evidence", "record_first"}
     assert [one for one in journeys if len(one) > FRAMES_MAX] == []
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])
+def test_a_query_sends_postgresql_one_statement_to_read_and_one_to_record(
+    ledger: Ledger, simulator: Callable[..., Simulator], now: datetime
+) -> None:
+    reporter, asker = simulator("shop-a"), simulator("shop-b")
+    reporter.report("p", phone_and_device("p"), now)
+    sequence(ledger, now)
+    caller = asker.caller(now)
+    asker.ask("opens the connection", phone_and_device("p"), now)
+    for number in range(8):  # from the sixth on as prepared statements
+        question = asker.request(f"q{number}", phone_and_device("p"))
+        with watch_trips() as trips:
+            answer = assess_risk(ledger, caller, question, now)
+        assert json.loads(answer.text)["score"] == 370
+        assert trips == ["wait", "wait"]

@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING
 import pytest
 from conftest import ROOT
 
+from ledger.graph.link import Presented
+from ledger.graph.neighbourhood import Evidence
+from ledger.graph.posting import UNIT, Multiplicity, Posting, forward_mass
 from ledger.identity.identifier import Bucket, Kind
 
 sys.path.append(str(ROOT / "bench"))
 
 import justice
 from justice import CHECKS, Findings, Trial, draw_charts, exit_code, summarise
-from memory_index import POLICY, MemoryIndex, Rulebook
+from memory_index import POLICY, Asked, MemoryIndex, Rulebook, judge
 from population import Population, Rates, Standing
 
 if TYPE_CHECKING:
@@ -131,6 +134,27 @@ def test_check_turns_red_where_its_rule_is_broken(check: str) -> None:
     broken = run(BREAKS[check]())
     assert broken.broken[check] > 0
     assert exit_code([Findings(), broken]) == 1
+
+
+def test_member_with_more_bearers_than_the_cap_decides_alone_by_its_bucket() -> None:
+    kind, day, key = Kind.EMAIL.code, POLICY.epoch_day, b"key"
+    mass = forward_mass(UNIT, day, POLICY.half_lives[1], day)
+
+    def ask(bearers: int, bucket: Bucket) -> int:
+        groups = [(1, "liar")] * bearers + [(2, "other")]
+        postings = [
+            Posting(key, kind, account, *at, 1, mass, 1, 0, 0, 1, day, day, 0, 0)
+            for account, at in enumerate(groups, 1)
+        ]
+        counts = [Multiplicity(key, kind, bearers, *groups[0], bucket.code, 1)]
+        counts.append(Multiplicity(key, kind, 1, *groups[-1], Bucket.ONE.code, 0))
+        presented = (Presented(key, kind, 1, Bucket.ONE.code),)
+        evidence = Evidence(0, 1, postings, counts)
+        return judge(Rulebook(), Asked(b"me", "asker", presented, day), evidence).score.score
+
+    cap = POLICY.kinds[kind].cap or 0
+    assert [ask(cap, bucket) for bucket in Bucket] == [172] * len(Bucket)
+    assert [ask(cap + 1, bucket) for bucket in Bucket] == [179, 179, 179, 0, 0, 0]
 
 
 def test_ledger_recognises_more_than_a_platform_alone(found: Findings) -> None:

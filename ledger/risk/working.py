@@ -1,0 +1,78 @@
+"""How a score adds up: each sum between the postings and the integer, for an auditor to follow.
+
+Every value comes from the functions that score; nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from ledger.graph.posting import decayed_mass
+from ledger.identity.identifier import Kind
+from ledger.risk.fading import bear, fade
+from ledger.risk.score import weigh_links
+
+if TYPE_CHECKING:
+    from ledger.graph.neighbourhood import Neighbourhood
+    from ledger.risk.fading import Rows
+    from ledger.risk.policy import RiskPolicy
+
+
+class Borne(NamedTuple):
+    """What was borne: S after decay, the reporters' reliability, and D of both.
+
+    *Units*: micro-units, as everywhere here.
+    """
+
+    mass: int
+    reliability: int
+    evidence: int
+
+
+class LinkWorking(NamedTuple):
+    """What an associated account bears, λ over the kinds with their n, and X_a."""
+
+    borne: Borne
+    shared: tuple[tuple[Kind, int], ...]
+    strength: int
+    x: int
+
+
+class Working(NamedTuple):
+    """Groups and links in the order of a score's own, and the sums H_D and H_L."""
+
+    groups: tuple[Borne, ...]
+    links: tuple[LinkWorking, ...]
+    direct: int
+    linked: int
+
+
+def work_out(neighbourhood: Neighbourhood, policy: RiskPolicy, day: int) -> Working:
+    """Work out what a neighbourhood's score is made of. *Units*: `day` since 1970-01-01."""
+    fading = fade(neighbourhood, policy)
+
+    def borne(reliability: int, rows: Rows) -> Borne:
+        masses = [
+            decayed_mass(mass, day, half_life, policy.epoch_day) for mass, half_life, _ in rows
+        ]
+        evidence = bear(reliability, rows, day, policy.epoch_day)
+        return Borne(sum(masses), reliability, evidence)
+
+    groups = [borne(one.reliability, one.rows) for one in fading.groups]
+    weighed, linked, _ = weigh_links(fading, day)
+    return Working(
+        tuple([one for one in groups if one.evidence]),
+        tuple(
+            [
+                LinkWorking(
+                    borne(link.reliability, link.rows),
+                    tuple([(Kind.from_code(kind), n) for kind, n in link.bearer.shared]),
+                    link.strength,
+                    weight,
+                )
+                for link, weight in weighed
+            ]
+        ),
+        sum([one.evidence for one in groups]),
+        linked,
+    )
