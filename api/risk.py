@@ -187,7 +187,7 @@ ASSESSED = Reply(
             "last_seen": "2026-11",
             "seen_before": None,
         },
-        "clears": {"below_high": None, "below_medium": "2027-12", "if_overturned": "1"},
+        "clears": {"below_high": None, "below_medium": "2028-01", "if_overturned": "1"},
         "ignored_links": [],
         "policy_version": 1,
         "log": {"size": 3, "origin": "ledger.example/sandbox"},

@@ -186,6 +186,7 @@ def test_every_direct_dependency_has_its_reason_and_nothing_else_has() -> None:
 def test_every_reason_code_is_explained_and_no_other() -> None:
     page = read("docs/scoring.md")
     assert set(re.findall(r"`((?:CONFIRMED|LINKED)_[A-Z_]+)`", page)) == set(TEXTS)
+    assert all(text["zh-CN"].strip() not in {"", text["en"]} for text in TEXTS.values())
 
 
 def test_every_decision_is_listed_once_under_its_title() -> None:

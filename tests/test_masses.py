@@ -17,6 +17,7 @@ from ledger.errors import EvidenceTooHeavy
 from ledger.graph.posting import UNIT, HalfLife, decayed_mass, forward_mass, powers
 from ledger.incident.incident import Money
 from ledger.incident.taxonomy import Actor, Conduct, ProofLevel
+from ledger.risk.score import least_evidence, score_evidence
 
 EPOCH = 19_723  # days from 1970-01-01 to 2024-01-01
 HALF_LIVES = (90, 180, 365, 730)
@@ -201,3 +202,9 @@ def test_reliability_is_the_posterior_mean_of_decided_disputes() -> None:
         980_000,
         450_000,
     ]
+
+
+def test_least_evidence_gives_its_score_and_a_unit_less_does_not() -> None:
+    for score in range(1, 1000):
+        least = least_evidence(score)
+        assert score_evidence(least) >= score > score_evidence(least - 1), score

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
-from exact import OWN_ACCOUNT, POLICY, Shared, Sketch
+from exact import OWN_ACCOUNT, POLICY, Shared, Sketch, settle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reports import claim
 from simulator import phone_and_device
 
+from api.risk import ASSESSED
+from ledger.expiring import expire_due
 from ledger.graph.neighbourhood import Evidence, build_neighbourhood
 from ledger.graph.posting import day_number
 from ledger.identity.identifier import Kind
+from ledger.incident.incident import Series
+from ledger.incident.taxonomy import Conduct
+from ledger.rights.retention import day_years_before, retention_end
 from ledger.risk.fading import fade
 from ledger.risk.outlook import foresee
 from ledger.sequencing import sequence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import datetime
+    from collections.abc import Callable, Mapping
 
     from simulator import Simulator
 
+    from ledger.graph.posting import Posting
     from ledger.ledger import Ledger
+    from ledger.rights.jurisdiction import JurisdictionProfile
     from ledger.risk.outlook import Outlook
     from ledger.risk.score import RiskScore
 
@@ -47,22 +55,36 @@ def foretell(sketch: Sketch) -> Outlook:
     )
 
 
+def is_kept(row: Posting, day: date) -> bool:
+    """Tell whether a day is before that on which what a row bears has been kept long enough."""
+    ended = date(1970, 1, 1) + timedelta(days=row.last_day)
+    due = (ended.year + YEARS, ended.month, ended.day)
+    if due[1:] == (2, 29):  # no leap year is five years after another
+        due = (due[0], 2, 28)
+    return (day.year, day.month, day.day) < due
+
+
 def wait(sketch: Sketch, still: Callable[[RiskScore], bool]) -> str:
-    """Score every single day until something holds no more, and give the month of that day."""
-    began, day = sketch.today, sketch.today
-    end = date(began.year + YEARS, began.month, 1)
-    while day < end:
-        sketch.today = day
-        if not still(sketch.score()):
-            break
+    """Score every single day until something holds no more, and give the month of that day.
+
+    On each day the rows are gone that may be kept no longer.
+    """
+    day = sketch.today
+    while still(
+        replace(sketch, today=day, rows=[row for row in sketch.rows if is_kept(row, day)]).score()
+    ):
         day += timedelta(days=1)
-    sketch.today = began
     return day.isoformat()[:7]
 
 
+AGES = st.one_of(st.just(0), st.integers(0, YEARS * 366 + 30))  # in days: some are due already
 EVIDENCE = st.lists(
     st.tuples(
-        st.integers(1, 9), st.sampled_from(["own", "same", "pay", "both"]), st.integers(1, 3)
+        st.integers(1, 9),
+        st.sampled_from(["own", "same", "pay", "both"]),
+        st.integers(1, 3),
+        AGES,
+        st.integers(0, 1),
     ),
     min_size=1,
     max_size=4,
@@ -78,14 +100,17 @@ SHARED = {
 @exhaust
 @given(EVIDENCE)
 def test_months_are_those_in_which_day_by_day_scoring_falls_below(
-    evidence: list[tuple[int, str, int]],
+    evidence: list[tuple[int, str, int, int, int]],
 ) -> None:
     sketch = Sketch(TODAY)
-    for account, (incidents, how, at) in enumerate(evidence, 2):
+    for account, (incidents, how, at, age, finding) in enumerate(evidence, 2):
         own = how == "own"
         if own and any(row.account == OWN_ACCOUNT for row in sketch.rows):
             continue
-        sketch.bear(OWN_ACCOUNT if own else account, incidents, SHARED[how], platform=at)
+        bearer = OWN_ACCOUNT if own else account
+        sketch.today = TODAY - timedelta(days=age)
+        sketch.bear(bearer, incidents, SHARED[how], platform=at, level_a=finding)
+    sketch.today = TODAY
     score, told = sketch.score(), foretell(sketch)
     medium = POLICY.level_medium
     below = wait(sketch, lambda one: one.score >= medium) if score.score >= medium else None
@@ -103,6 +128,28 @@ def test_months_are_those_in_which_day_by_day_scoring_falls_below(
 def test_one_fresh_incident_fades_below_medium_after_thirteen_months() -> None:
     told = foretell(Sketch(TODAY).bear(OWN_ACCOUNT, 1))
     assert told == (None, "2028-01", 1, "2031-11", None)
+
+
+def test_nothing_counts_beyond_the_month_in_which_it_is_destroyed() -> None:
+    sketch = Sketch(date(2022, 5, 24)).bear(OWN_ACCOUNT, 40)
+    sketch.bear(2, 40, SHARED["same"], platform=2).bear(3, 40, SHARED["both"], platform=3)
+    sketch.today = TODAY
+    told = foretell(sketch)
+    assert told == ("2027-05", "2027-05", None, "2027-05", "2027-05")
+
+
+def test_level_is_high_no_longer_than_the_finding_is_kept_that_allows_it() -> None:
+    sketch = Sketch(date(2022, 5, 24)).bear(2, 1, SHARED["same"], level_a=1)
+    sketch.today = TODAY
+    told = foretell(sketch.bear(OWN_ACCOUNT, 60))
+    assert (told.below_high, told.below_medium) == ("2027-05", "2031-11")
+
+
+def test_what_is_due_and_not_destroyed_yet_counts_today_and_clears_this_month() -> None:
+    sketch = Sketch(date(2021, 11, 1)).bear(OWN_ACCOUNT, 90)
+    sketch.today = TODAY
+    assert sketch.score().level == "MEDIUM"
+    assert foretell(sketch) == (None, "2026-11", None, "2026-11", None)
 
 
 def test_overturned_incidents_are_counted_the_weightiest_first() -> None:
@@ -124,6 +171,50 @@ def test_of_equal_incidents_that_of_the_higher_platform_is_overturned_first() ->
         assert foretell(sketch).if_overturned == number
 
 
+def test_aged_evidence_counts_no_longer_than_it_is_kept(
+    ledger: Ledger, simulator: Callable[..., Simulator], now: datetime
+) -> None:
+    asker = simulator("asker")
+    ended = datetime(2022, 5, 24, 9, tzinfo=UTC)
+    for reporter in (simulator("shop-a"), simulator("shop-b")):
+        for _ in range(3):
+            traits = {"conduct": Conduct.REFUND_SERVICE_OPERATOR, "conduct_ended_at": ended}
+            plain = reporter.incident("p", phone_and_device("p"), now, **traits)
+            reporter.send(replace(plain, series=Series(3, ended, ended, plain.amount)), now)
+    settle(ledger, now)
+    told = asker.ask("q", phone_and_device("p"), now)
+    assert (told["score"], told["level"]) == (650, "HIGH")
+    assert told["clears"] == {
+        "below_high": "2027-05",
+        "below_medium": "2027-05",
+        "if_overturned": "3-9",
+    }
+    assert {one["ends"] for one in told["reasons"]} == {"2027-05"}
+    for at, destroyed, score in (
+        (datetime(2027, 5, 23, 23, 59, tzinfo=UTC), 0, 630),
+        (datetime(2027, 5, 24, tzinfo=UTC), 6, 0),
+    ):
+        assert expire_due(ledger, at) == destroyed
+        assert asker.ask("q", phone_and_device("p"), at)["score"] == score
+
+
+@given(
+    at=st.datetimes(datetime(2019, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 - hypothesis adds the zone
+    years=st.integers(1, 9),
+    hours=st.integers(-12, 14),
+)
+def test_no_record_outlasts_the_day_on_which_the_outlook_drops_it(
+    profiles: Mapping[str, JurisdictionProfile], at: datetime, years: int, hours: int
+) -> None:
+    zone = ZoneInfo(f"Etc/GMT{-hours:+}")
+    profile = replace(profiles["SANDBOX"], time_zone=zone, retention_years=years)
+    last = retention_end(at, profile).date()  # of UTC
+    days = [last + number * timedelta(days=1) for number in (-1, 0, 1)]
+    drops = [day_years_before(day, years) >= day_number(at.date()) for day in days]
+    assert drops[:1] + drops[2:] == [False, True]
+    assert drops[1] or hours
+
+
 def test_answer_says_what_clears_it_and_when_each_reason_ends(
     ledger: Ledger, simulator: Callable[..., Simulator], now: datetime
 ) -> None:
@@ -137,6 +228,11 @@ def test_answer_says_what_clears_it_and_when_each_reason_ends(
         "if_overturned": "1",
     }
     assert [one["ends"] for one in known["reasons"]] == ["2031-11"]
+    published = ASSESSED.example
+    assert isinstance(published, dict)
+    assert (
+        known | {name: published[name] for name in ("id", "log", "client_reference")} == published
+    )
     flatmate = asker.ask("r", (claim(Kind.ADDR, "home"),), now)
     assert (flatmate["level"], flatmate["clears"]) == ("LOW", None)
     assert flatmate["reasons"][0]["ends"] > "2028"

@@ -67,7 +67,11 @@ def last_expired_day(
         Op.LINK_STATED: profile.link_retention_years,
         Op.MARKED: profile.marker_retention_years,
     }[op]
-    today = now.astimezone(profile.time_zone).date()
+    return day_years_before(now.astimezone(profile.time_zone).date(), years)
+
+
+def day_years_before(today: date, years: int) -> int:
+    """Give the last day that is so many years ago, as days since 1970-01-01."""
     last = _shift_years(today, -years)
     following = last + timedelta(days=1)  # a leap day ends with the day before it
     if _shift_years(following, years) <= today:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from ledger.graph.link import ADDR
-from ledger.graph.posting import UNIT, decayed_mass
+from ledger.graph.posting import UNIT, UNIX_ORDINAL, decayed_mass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from ledger.risk.policy import RiskPolicy
 
 GROUP_CAP = 2 * UNIT  # what a group's direct evidence stays below
-# What fades of one posting: its mass, its half-life in days, how many incidents it sums.
-Rows: TypeAlias = "list[tuple[int, int, int]]"
+NOTHING_GONE = -UNIX_ORDINAL  # the day before any date
+# What fades of one posting: its mass, its half-life in days, how many incidents it sums, and the
+# last day of them all.
+Rows: TypeAlias = "list[tuple[int, int, int, int]]"
 
 
 class FadingGroup(NamedTuple):
@@ -46,12 +48,15 @@ class FadingLink(NamedTuple):
 
 
 class Fading(NamedTuple):
-    """A neighbourhood whose evidence fades. `has_finding` tells of level A in direct evidence."""
+    """A neighbourhood whose evidence fades.
+
+    *Shape*: `finding_day` is the last day of direct evidence with a finding of level A, if any.
+    """
 
     epoch_day: int
     groups: list[FadingGroup]
     links: list[FadingLink]
-    has_finding: bool
+    finding_day: int | None
 
 
 def fade(neighbourhood: Neighbourhood, policy: RiskPolicy) -> Fading:
@@ -62,7 +67,7 @@ def fade(neighbourhood: Neighbourhood, policy: RiskPolicy) -> Fading:
         policy.epoch_day,
         fade_groups(direct, policy),
         [_fade_link(bearer, policy) for bearer in associated],
-        has_finding(direct),
+        last_finding(direct),
     )
 
 
@@ -106,16 +111,21 @@ def _reliability(bearer: Bearer, policy: RiskPolicy) -> int:
 
 def _rows(bearer: Bearer, policy: RiskPolicy) -> Rows:
     half_lives = policy.half_lives
-    return [(row.mass, half_lives[row.half_life], row.incidents) for row in bearer.rows if row.mass]
+    return [
+        (row.mass, half_lives[row.half_life], row.incidents, row.last_day)
+        for row in bearer.rows
+        if row.mass
+    ]
 
 
-def has_finding(bearers: Sequence[Bearer]) -> bool:
-    """Tell whether a finding of level A is among what these accounts bear."""
+def last_finding(bearers: Sequence[Bearer]) -> int | None:
+    """Give the last day of what these accounts bear with a finding of level A, None without."""
+    last = None
     for bearer in bearers:
         for row in bearer.rows:
-            if row.level_a:
-                return True
-    return False
+            if row.level_a and (last is None or row.last_day > last):
+                last = row.last_day
+    return last
 
 
 def weigh_kinds(bearer: Bearer, policy: RiskPolicy) -> tuple[int, int, int]:
@@ -139,9 +149,13 @@ def saturate(cap: int, x: int) -> int:
     return cap * x // (cap + x)
 
 
-def bear(reliability: int, rows: Rows, day: int, epoch_day: int) -> int:
-    """Give rel·sat_2U(S) // U of what was borne, on a day."""
+def bear(reliability: int, rows: Rows, day: int, epoch_day: int, gone: int = NOTHING_GONE) -> int:
+    """Give rel·sat_2U(S) // U of what was borne, on a day.
+
+    *Shape*: rows whose last day is `gone` or before weigh nothing.
+    """
     mass = 0
-    for stored, half_life, _ in rows:
-        mass += decayed_mass(stored, day, half_life, epoch_day)
+    for stored, half_life, _, last_day in rows:
+        if last_day > gone:
+            mass += decayed_mass(stored, day, half_life, epoch_day)
     return reliability * saturate(GROUP_CAP, mass) // UNIT

@@ -1,7 +1,8 @@
 """What would clear a score, and when: the decay solved month by month, in the score's integers.
 
 No score rises with time alone, so that the first month whose last day is below a level is found
-by halving. Beyond the time that records may be kept nothing is left to fade.
+by halving. What reaches the end of its retention weighs nothing from that day on: the score itself
+doesn't know of it, since then the record is destroyed.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from math import log2
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from ledger.graph.posting import UNIX_ORDINAL, day_number, decayed_mass
-from ledger.risk.fading import GROUP_CAP, Fading, FadingGroup, FadingLink, bear
+from ledger.rights.retention import day_years_before
+from ledger.risk.fading import GROUP_CAP, NOTHING_GONE, Fading, FadingGroup, FadingLink, bear
 from ledger.risk.score import least_evidence, may_be_high, weigh_links
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from ledger.risk.policy import RiskPolicy
     from ledger.risk.score import RiskScore
 
-ValueAt: TypeAlias = "Callable[[Fading, int], int]"
+ValueAt: TypeAlias = "Callable[[Fading, int, int], int]"  # on a day, without what ended by another
 _MONTHS = 12
 _MONTH_DAYS = 30
 _OVERTURNED_MAX = 10
@@ -48,48 +50,59 @@ class Outlook(NamedTuple):
 NOTHING = Outlook(None, None, None, None, None)
 
 
-def _direct_at(fading: Fading, day: int) -> int:
+def _direct_at(fading: Fading, day: int, gone: int) -> int:
     """Give H_D on a day."""
     h, epoch = 0, fading.epoch_day
     for _, _, reliability, rows in fading.groups:
-        h += bear(reliability, rows, day, epoch)
+        h += bear(reliability, rows, day, epoch, gone)
     return h
 
 
-def _linked_at(fading: Fading, day: int) -> int:
+def _linked_at(fading: Fading, day: int, gone: int) -> int:
     """Give H_L on a day."""
-    return weigh_links(fading, day)[1] if fading.links else 0
+    return weigh_links(fading, day, gone)[1] if fading.links else 0
 
 
-def _evidence_at(fading: Fading, day: int) -> int:
+def _evidence_at(fading: Fading, day: int, gone: int) -> int:
     """Give H on a day."""
-    return _direct_at(fading, day) + _linked_at(fading, day)
+    return _direct_at(fading, day, gone) + _linked_at(fading, day, gone)
 
 
-def _high_at(fading: Fading, day: int) -> int:
+def _high_at(fading: Fading, day: int, gone: int) -> int:
     """Give H on a day, 0 where the direct evidence doesn't allow HIGH any more."""
     epoch = fading.epoch_day
-    groups = sum([bear(rel, rows, day, epoch) > 0 for _, _, rel, rows in fading.groups])
-    allowed = may_be_high(groups, finding=fading.has_finding)
-    return _evidence_at(fading, day) if allowed else 0
+    borne = [bear(rel, rows, day, epoch, gone) for _, _, rel, rows in fading.groups]
+    found = fading.finding_day is not None and fading.finding_day > gone
+    allowed = may_be_high(sum([h > 0 for h in borne]), finding=found)
+    return sum(borne) + _linked_at(fading, day, gone) if allowed else 0
 
 
 def foresee(
     fading: Fading, score: RiskScore, policy: RiskPolicy, day: int, retention_years: int
 ) -> Outlook:
-    """Foresee how a score fades. *Units*: `day` since 1970-01-01."""
+    """Foresee how a score fades, and when what it rests on is destroyed.
+
+    Exact for one incident where the jurisdiction's midnight is that of UTC. A sum of several of an
+    account and a half-life goes with the last of them, and days are those of UTC, so that otherwise
+    a month is late rather than early. Links stay as they are. *Units*: `day` since 1970-01-01.
+    """
     if score.score == 0:
         return NOTHING
-    begin = _month_of(day)
-    end = begin + _MONTHS * retention_years
     bearing = [*[one.rows for one in fading.groups], *[one.rows for one in fading.links]]
-    half_life = max([half_life for rows in bearing for _, half_life, _ in rows])
+    half_life = max([half_life for rows in bearing for _, half_life, _, _ in rows])
+    latest = max([last_day for rows in bearing for _, _, _, last_day in rows])
+    begin = _month_of(day)
+    end = max(begin, _month_of(latest) + _MONTHS * retention_years)
     direct = sum([part.weight for part in score.groups])
     linked = sum([part.weight for part in score.links])
 
     def find(value_at: ValueAt, least: int, now: int) -> str:
+        def is_below(month: int) -> bool:
+            last_day, gone = _close(month, retention_years)
+            return value_at(fading, last_day, gone) < least
+
         expected = begin + _expect_months(now, least, half_life)
-        return _text(_first_month(fading, value_at, least, begin, end, expected))
+        return _text(_first_month(is_below, begin, end, expected))
 
     below_high = below_medium = overturned = None
     if score.level == "HIGH":
@@ -111,21 +124,19 @@ def _expect_months(now: int, least: int, half_life: int) -> int:
     return int(half_life * log2(mass / rest) / _MONTH_DAYS)
 
 
-def _first_month(
-    fading: Fading, value_at: ValueAt, least: int, begin: int, end: int, expected: int
-) -> int:
-    """Give the first month on whose last day evidence is below a least.
+def _first_month(is_below: Callable[[int], bool], begin: int, end: int, expected: int) -> int:
+    """Give the first month by whose end evidence is below a least.
 
-    Where the month is as expected two looks find it, otherwise halving does. *Shape*: at `end`
-    everything is gone, whatever has faded by then.
+    Where the month is as expected two looks find it, otherwise halving does. *Shape*: by the end
+    of `end` everything is gone, whatever has faded by then.
     """
     low, high = begin, end
     look = max(low, min(expected, high - 1))
     for number in count():
-        if value_at(fading, _last_day(look)) >= least:
-            low = near = look + 1
-        else:
+        if is_below(look):
             high, near = look, look - 1
+        else:
+            low = near = look + 1
         if low == high:
             break
         look = (low + high) // 2 if number else near
@@ -140,20 +151,21 @@ def _count_overturned(fading: Fading, medium: int, day: int) -> int | None:
     """
     groups = [FadingGroup(*one[:-1], [*one.rows]) for one in fading.groups]
     links = [FadingLink(*one[:-1], [*one.rows]) for one in fading.links]
-    left = Fading(fading.epoch_day, groups, links, fading.has_finding)
+    left = Fading(fading.epoch_day, groups, links, fading.finding_day)
     rows = [(True, one.rows, at, row) for one in groups for at, row in enumerate(one.rows)]
     rows += [(False, one.rows, at, row) for one in links for at, row in enumerate(one.rows)]
     each = []
-    for place, (is_direct, _, _, (mass, half_life, incidents)) in enumerate(rows):
+    for place, (is_direct, _, _, (mass, half_life, incidents, _)) in enumerate(rows):
         weight = decayed_mass(mass, day, half_life, fading.epoch_day) // (incidents or 1)
         each += [(is_direct, weight, place)] * min(incidents, _OVERTURNED_MAX)
     each.sort(reverse=True)
     gone = [0] * len(rows)
     for number, (_, _, place) in enumerate(each[:_OVERTURNED_MAX], 1):
-        _, bearing, at, (mass, half_life, incidents) = rows[place]
+        _, bearing, at, (mass, half_life, incidents, last_day) = rows[place]
         gone[place] += 1
-        bearing[at] = (mass - mass * gone[place] // incidents, half_life, incidents)
-        if _evidence_at(left, day) < medium:
+        rest = mass - mass * gone[place] // incidents
+        bearing[at] = (rest, half_life, incidents, last_day)
+        if _evidence_at(left, day, NOTHING_GONE) < medium:
             return number
     return None
 
@@ -166,9 +178,11 @@ def _month_of(day: int) -> int:
 
 
 @lru_cache(maxsize=1024)
-def _last_day(month: int) -> int:
+def _close(month: int, retention_years: int) -> tuple[int, int]:
+    """Give a month's last day, and the last day of conduct whose retention is over by then."""
     year, number = divmod(month, _MONTHS)
-    return day_number(date(year, number + 1, monthrange(year, number + 1)[1]))
+    last = date(year, number + 1, monthrange(year, number + 1)[1])
+    return day_number(last), day_years_before(last, retention_years)
 
 
 def _text(month: int) -> str:

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ledger.graph.posting import UNIT
 from ledger.identity.identifier import Kind
-from ledger.risk.fading import GROUP_CAP, bear, fade, fade_groups, has_finding, saturate
+from ledger.risk.fading import (
+    GROUP_CAP,
+    NOTHING_GONE,
+    bear,
+    fade,
+    fade_groups,
+    last_finding,
+    saturate,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,9 +116,11 @@ def score_fading(
     direct = (own, *same) if own else same
     certain = [bearer for bearer in direct if bearer is own or bearer.has_nid]
     groups = sure = _weigh_groups(fading.groups, fading.epoch_day, day)
-    is_sure, finding = len(certain) == len(direct), fading.has_finding
+    is_sure = len(certain) == len(direct)
+    finding = sure_finding = fading.finding_day is not None
     if not is_sure:
         sure = _weigh_groups(fade_groups(certain, policy), fading.epoch_day, day)
+        sure_finding = last_finding(certain) is not None
     h_direct = sum([weight for _, weight in groups])
     h_certain = h_direct if is_sure else sum([weight for _, weight in sure])
     links, h_linked, kinds = weigh_links(fading, day)
@@ -130,7 +140,7 @@ def score_fading(
         score_evidence(h_linked),
         score_evidence(h_certain),
         _level(score, policy, allowed_high=may_be_high(linked, finding=finding)),
-        may_be_high(len(sure), finding=finding if is_sure else has_finding(certain)),
+        may_be_high(len(sure), finding=sure_finding),
         "protected" if protected else _basis(neighbourhood, h_direct, h_linked),
         tuple(
             [
@@ -158,14 +168,16 @@ def score_fading(
     )
 
 
-def weigh_links(fading: Fading, day: int) -> tuple[list[WeighedLink], int, set[int]]:
+def weigh_links(
+    fading: Fading, day: int, gone: int = NOTHING_GONE
+) -> tuple[list[WeighedLink], int, set[int]]:
     """Give X_a = λ·H_D(a) // 2U of the associated accounts that weigh, H_L, and their kinds.
 
-    Addresses aren't among the kinds.
+    Addresses aren't among the kinds. *Shape*: what ended by the day `gone` weighs nothing.
     """
     links, kinds, x = [], set[int](), 0
     for link in fading.links:
-        borne = bear(link.reliability, link.rows, day, fading.epoch_day)
+        borne = bear(link.reliability, link.rows, day, fading.epoch_day, gone)
         weight = link.strength * borne // GROUP_CAP
         if weight:
             links.append(WeighedLink(link, weight))

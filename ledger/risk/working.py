@@ -53,7 +53,7 @@ def work_out(neighbourhood: Neighbourhood, policy: RiskPolicy, day: int) -> Work
 
     def borne(reliability: int, rows: Rows) -> Borne:
         masses = [
-            decayed_mass(mass, day, half_life, policy.epoch_day) for mass, half_life, _ in rows
+            decayed_mass(mass, day, half_life, policy.epoch_day) for mass, half_life, _, _ in rows
         ]
         evidence = bear(reliability, rows, day, policy.epoch_day)
         return Borne(sum(masses), reliability, evidence)
