@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
+from pydantic.dataclasses import dataclass
 
 from api.operation import RequestModel
 from ledger.assessing import AssessmentRequest
@@ -14,6 +15,7 @@ from ledger.incident.evidence import FORMS_MAX, QUALITY_MIN, Sought
 from ledger.incident.incident import Money, parse_money
 from ledger.incident.schema import (
     IDENTIFIERS_MAX,
+    STRICT,
     Aliases,
     Code,
     Hash,
@@ -85,7 +87,8 @@ class SoughtEvidence(RequestModel):
     )
 
 
-class AssessmentContext(RequestModel):
+@dataclass(config=STRICT, frozen=True, slots=True, kw_only=True)
+class AssessmentContext:
     """Why it is asked, about which order, and how each identifier is bound to the account.
 
     The order commitment is an HMAC under a salt that the platform keeps, over order or cart id,

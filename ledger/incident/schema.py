@@ -66,7 +66,7 @@ Instant = Annotated[
 ]
 
 
-_STRICT = ConfigDict(extra="forbid", strict=True)
+STRICT = ConfigDict(extra="forbid", strict=True)
 
 
 class Wire(BaseModel):
@@ -76,7 +76,7 @@ class Wire(BaseModel):
 
 
 # The shapes that come by the thousand are slotted dataclasses: a third of the time and memory.
-@dataclass(config=_STRICT, frozen=True, slots=True, kw_only=True)
+@dataclass(config=STRICT, frozen=True, slots=True, kw_only=True)
 class IssSub:
     """An account at its platform (RFC 9493 §3.2.3)."""
 
@@ -85,7 +85,7 @@ class IssSub:
     sub: Text
 
 
-@dataclass(config=_STRICT, frozen=True, slots=True, kw_only=True)
+@dataclass(config=STRICT, frozen=True, slots=True, kw_only=True)
 class Opaque:
     """A blinded identifier (RFC 9493 §3.2.6)."""
 
@@ -93,7 +93,7 @@ class Opaque:
     id: Text
 
 
-@dataclass(config=_STRICT, frozen=True, slots=True, kw_only=True)
+@dataclass(config=STRICT, frozen=True, slots=True, kw_only=True)
 class Aliases:
     """One account and the identifiers that it uses (RFC 9493 §3.2.8)."""
 
@@ -104,7 +104,7 @@ class Aliases:
     ]
 
 
-@dataclass(config=_STRICT, frozen=True, slots=True, kw_only=True)
+@dataclass(config=STRICT, frozen=True, slots=True, kw_only=True)
 class WireBinding:
     """How an identifier is bound to the account at the reporting platform."""
 
@@ -113,7 +113,7 @@ class WireBinding:
     accounts_here: Bucket
 
 
-@dataclass(config=_STRICT, frozen=True, slots=True, kw_only=True)
+@dataclass(config=STRICT, frozen=True, slots=True, kw_only=True)
 class WireAmount:
     """Money: a decimal string and an ISO 4217 code."""
 

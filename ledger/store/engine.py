@@ -47,6 +47,8 @@ _PRAGMAS = (
     "PRAGMA foreign_keys=ON",
     "PRAGMA secure_delete=ON",
     "PRAGMA busy_timeout=5000",
+    "PRAGMA cache_size=-65536",  # KiB at most: a batch touches more than the 2 MB of the default
+    "PRAGMA wal_autocheckpoint=4000",  # pages: a batch writes hundreds, many of them again soon
 )
 _SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 # What the drivers raise by themselves when their own cursor is used.
