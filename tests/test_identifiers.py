@@ -209,6 +209,15 @@ def test_lookup_key_is_half_an_hmac_over_kind_and_token() -> None:
     assert lookup_key(KEY, Identifier(Kind.PHONE, 7, VALUE)) == expected
 
 
+@given(st.binary(max_size=200), NAMES, NAMES)
+def test_account_key_is_the_hmac_of_the_library_for_secrets_of_any_length(
+    secret: bytes, iss: str, sub: str
+) -> None:
+    name = f"acct\x00{iss}\x00{sub}".encode()
+    expected = hmac.digest(secret, name, "sha256")[:16]
+    assert account_key(secret, AccountRef(iss, sub)) == expected
+
+
 @given(IDENTIFIERS)
 def test_one_token_has_another_lookup_key_under_every_kind_and_secret(
     identifier: Identifier,
