@@ -118,14 +118,12 @@ SELECT 4, t.token, m.kind, NULL, NULL, NULL, NULL, NULL, NULL,
 FROM t JOIN marker m ON m.identifier = t.id
 """
 _POSTING, _MULTIPLICITY, _STATE, _SEPARATION = range(4)
-_BIND_ORDER = """
+_BIND = """
 INSERT INTO assessed_order (platform, order_commitment, account, identifiers)
-VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING
+{} ON CONFLICT DO NOTHING
 """
-_BIND_ORDERS = """
-INSERT INTO assessed_order (platform, order_commitment, account, identifiers)
-SELECT %s, * FROM unnest(%b::text[], %b::bytea[], %b::bytea[]) ON CONFLICT DO NOTHING
-"""
+_BIND_ORDER = _BIND.format("VALUES (?, ?, ?, ?)")
+_BIND_ORDERS = _BIND.format("SELECT %s, * FROM unnest(%b::text[], %b::bytea[], %b::bytea[])")
 _COLUMNS = f"assessment ({', '.join(StoredAssessment._fields)})"
 _RECORD = f"INSERT INTO {_COLUMNS} SELECT {', '.join('?' * len(StoredAssessment._fields))}"
 # In binary a server that cancels it writes a line's number into its log, and nothing of the line.
