@@ -10,8 +10,7 @@ import json
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic import BaseModel, TypeAdapter
 
 from api.operation import IDEMPOTENCY_KEY, NO_STORE, WAIT_SECONDS_MAX
 from api.problems import (
@@ -142,11 +141,11 @@ def render_document(operations: Iterable[Operation[Any]]) -> dict[str, Any]:
 
 
 def _render_schemas(operations: tuple[Operation[Any], ...]) -> dict[str, Any]:
-    taken = [one.body.model for one in operations if one.body and one.body.model]
-    given = [reply.model for one in operations for reply in one.replies if reply.model]
-    refused = [model for _, model in _REFUSALS.values()]
-    _, schemas = models_json_schema(
-        [(model, "validation") for model in dict.fromkeys([*taken, *given, *refused])],
+    models: list[type] = [one.body.model for one in operations if one.body and one.body.model]
+    models += [reply.model for one in operations for reply in one.replies if reply.model]
+    models += [model for _, model in _REFUSALS.values()]
+    _, schemas = TypeAdapter.json_schemas(
+        [(model, "validation", TypeAdapter(model)) for model in dict.fromkeys(models)],
         ref_template=_REFERENCE,
     )
     return dict(sorted(schemas["$defs"].items()))
@@ -288,9 +287,7 @@ def _with_headers(described: dict[str, Any], names: tuple[str, ...]) -> dict[str
     return described
 
 
-def _render_content(
-    model: type[BaseModel] | None, example: object, media_type: str = ""
-) -> dict[str, Any]:
+def _render_content(model: type | None, example: object, media_type: str = "") -> dict[str, Any]:
     if model is not None:
         schema: dict[str, Any] = {"$ref": _REFERENCE.format(model=model.__name__)}
     else:

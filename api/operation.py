@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from api.problems import render_problem
 from api.rendering import JSON, Answer
 from ledger.errors import Fault, LedgerError, LedgerUnavailable, SchemaViolation
-from ledger.strict_json import parse_json
+from ledger.strict_json import check_json, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +30,7 @@ WAIT_SECONDS_MAX = 30
 
 BodyT = TypeVar("BodyT")
 ModelT = TypeVar("ModelT", bound="RequestModel")
+ShapeT = TypeVar("ShapeT")
 
 
 class RequestModel(BaseModel):
@@ -86,7 +87,7 @@ class Body(Generic[BodyT]):
 
     media_type: str
     parse: Callable[[bytes], BodyT]
-    model: type[BaseModel] | None
+    model: type[BodyT] | None
     example: object
 
 
@@ -193,9 +194,10 @@ def _validate_query(model: type[ModelT], query: Mapping[str, Sequence[str]]) -> 
         raise SchemaViolation("The query doesn't fit its schema.", faults=faults) from None
 
 
-def json_body(model: type[ModelT], *, example: object) -> Body[ModelT]:
-    """Take a JSON body of this model, read strictly."""
-    return Body(JSON, lambda raw: parse_model(model, raw), model, example)
+def json_body(model: type[ShapeT], *, example: object) -> Body[ShapeT]:
+    """Take a JSON body of this model, or strict dataclass, read strictly."""
+    shape = TypeAdapter(model)
+    return Body(JSON, lambda raw: parse_body(shape, raw), model, example)
 
 
 # --- Raw bytes to a model -----------------------------------------------------------------
@@ -217,18 +219,18 @@ _SENTENCES = {
 _OTHERWISE = ("wrong-type", "The value is of another type or out of range.")
 
 
-def parse_model(model: type[ModelT], raw: bytes) -> ModelT:
+def parse_body(shape: TypeAdapter[ShapeT], raw: bytes) -> ShapeT:
     """Parse a JSON body: one pass for what JSON leaves open, one for the schema.
 
     The second pass reads the bytes again because the validator is strict only on JSON, and the
     first is needed because it takes duplicate members. *Raises*: MalformedJson, DuplicateMember,
     NestingTooDeep, SchemaViolation with all faults.
     """
-    parse_json(raw, bytes_max=len(raw))
+    check_json(raw, bytes_max=len(raw))
     try:
-        return model.model_validate_json(raw)
+        return shape.validate_json(raw)
     except ValidationError as error:
-        known, value = _member_names(model), parse_json(raw, bytes_max=len(raw))
+        known, value = _member_names(shape), parse_json(raw, bytes_max=len(raw))
         faults = tuple(
             Fault(
                 _render_pointer(one["loc"], value, known), *_SENTENCES.get(one["type"], _OTHERWISE)
@@ -239,9 +241,9 @@ def parse_model(model: type[ModelT], raw: bytes) -> ModelT:
 
 
 @cache
-def _member_names(model: type[BaseModel]) -> frozenset[str]:
+def _member_names(shape: TypeAdapter[Any]) -> frozenset[str]:
     """Name every member that the schema knows: the only words of a pointer that may be told."""
-    schema = model.model_json_schema()
+    schema = shape.json_schema()
     parts = [schema, *schema.get("$defs", {}).values()]
     return frozenset(name for part in parts for name in part.get("properties", {}))
 

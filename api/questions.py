@@ -105,7 +105,8 @@ class AssessmentContext:
     evidence: Annotated[list[SoughtEvidence], Field(max_length=8)] = Field(default_factory=list)
 
 
-class RiskAssessmentRequest(RequestModel):
+@dataclass(config=STRICT, frozen=True, slots=True, kw_only=True)
+class RiskAssessmentRequest:
     """A question about one buyer account of the asker's own.
 
     The subject is one account (`iss_sub`) and its blinded identifiers (`opaque`); each identifier
@@ -123,13 +124,15 @@ class BatchRequest(RequestModel):
     questions: Annotated[list[RiskAssessmentRequest], Field(min_length=1, max_length=BATCH_MAX)]
 
 
-class PortfolioContext(RequestModel):
+@dataclass(config=STRICT, frozen=True, slots=True, kw_only=True)
+class PortfolioContext:
     """How each identifier is bound to the account."""
 
     bindings: Annotated[dict[Text, WireBinding], Field(max_length=IDENTIFIERS_MAX)]
 
 
-class PortfolioSubject(RequestModel):
+@dataclass(config=STRICT, frozen=True, slots=True, kw_only=True)
+class PortfolioSubject:
     """One account and its identifiers, about which nothing by itself is answered."""
 
     subject: Aliases

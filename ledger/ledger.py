@@ -245,8 +245,7 @@ def check_minted(minted: str, at: datetime) -> None:
 
 def mint_id(prefix: str, at: datetime) -> str:
     """Make a sortable id: a UUIDv7 (RFC 9562 §5.7) in hex behind a prefix like `inc_`."""
-    milliseconds = _milliseconds(at)
-    noise = int.from_bytes(secrets.token_bytes(10))
-    value = milliseconds << 80 | 0x7 << 76 | (noise >> 68 & 0xFFF) << 64
-    value |= 0b10 << 62 | noise & 0x3FFFFFFFFFFFFFFF
-    return f"{prefix}{value:032x}"
+    noise = secrets.token_bytes(10)
+    digits = noise.hex()
+    variant = "89ab"[noise[9] & 0b11]
+    return f"{prefix}{_milliseconds(at):012x}7{digits[:3]}{variant}{digits[3:18]}"

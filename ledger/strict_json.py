@@ -28,18 +28,30 @@ def parse_json(raw: bytes, *, depth_max: int = DEPTH_MAX, bytes_max: int = BYTES
 
     *Raises*: TooLarge, NestingTooDeep, DuplicateMember, MalformedJson.
     """
+    value = _decode(_PARSER, raw, depth_max, bytes_max)
+    if b"\\u" in raw and _has_unwanted(value):
+        raise MalformedJson("A string holds a NUL character or a lone surrogate.")
+    return value
+
+
+def check_json(raw: bytes, *, depth_max: int = DEPTH_MAX, bytes_max: int = BYTES_MAX) -> None:
+    """Refuse what `parse_json` refuses, and build no value that another parser builds anyway."""
+    if b"\\u" in raw:  # what an escape brings in is seen in the value alone
+        parse_json(raw, depth_max=depth_max, bytes_max=bytes_max)
+    else:
+        _decode(_CHECKER, raw, depth_max, bytes_max)
+
+
+def _decode(decoder: json.JSONDecoder, raw: bytes, depth_max: int, bytes_max: int) -> object:
     if len(raw) > bytes_max:
         raise TooLarge("The JSON text is longer than the limit.")
     _check_depth(raw, depth_max)
     try:
-        text = raw.decode("utf-8")
-        value: object = _DECODER.decode(text)
+        value: object = decoder.decode(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise MalformedJson("The text isn't UTF-8.") from error
     except (ValueError, RecursionError) as error:
         raise MalformedJson("The text isn't JSON.") from error
-    if "\\u" in text and _has_unwanted(value):
-        raise MalformedJson("A string holds a NUL character or a lone surrogate.")
     return value
 
 
@@ -62,11 +74,15 @@ def _check_depth(raw: bytes, depth_max: int) -> None:
             raise NestingTooDeep("The JSON text nests deeper than the limit.")
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _build_unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members = dict(pairs)
     if len(members) != len(pairs):
         raise DuplicateMember("An object names the same member twice.")
     return members
+
+
+def _check_unique(pairs: list[tuple[str, object]]) -> None:
+    _build_unique(pairs)  # and let go of it at once
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -93,6 +109,7 @@ def _has_unwanted(value: object) -> bool:
     return False
 
 
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite
+_PARSER, _CHECKER = (
+    json.JSONDecoder(object_pairs_hook=hook, parse_constant=_refuse_constant, parse_float=_finite)
+    for hook in (_build_unique, _check_unique)
 )

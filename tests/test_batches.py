@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from exact import read_index, settle
+from pydantic import TypeAdapter
 from reports import claim
 from simulator import phone_and_device
 from sqlalchemy import func, select
@@ -191,6 +192,6 @@ def test_two_texts_of_one_key_are_one_identifier() -> None:
     again = phone.replace("bcl1.0.", "bcl1.1.")
     body["subject"]["identifiers"][2]["id"] = again
     body["context"]["bindings"][again] = body["context"]["bindings"].pop(device)
-    asked = RiskAssessmentRequest.model_validate_json(json.dumps(body))
+    asked = TypeAdapter(RiskAssessmentRequest).validate_json(json.dumps(body))
     with pytest.raises(SchemaViolation):
         read_question(asked, b"", None)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ledger.errors import DuplicateMember, InvalidInput, MalformedJson, NestingTooDeep, TooLarge
-from ledger.strict_json import BYTES_MAX, DEPTH_MAX, parse_json
+from ledger.strict_json import BYTES_MAX, DEPTH_MAX, check_json, parse_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def test_json_is_read_as_it_was_written() -> None:
@@ -35,6 +39,37 @@ values = st.recursive(
 def test_whatever_json_dumps_makes_is_read_back_equal(value: object, ensure_ascii: bool) -> None:
     raw = json.dumps(value, ensure_ascii=ensure_ascii).encode()
     assert parse_json(raw, depth_max=64, bytes_max=10**6) == value
+
+
+# Texts of which many are refused: twins by name or by escape, what is no number, no character.
+_LEAVES = rb'1 1e999 NaN x "a" "\u00e9" "\u0000" "\ud800"'.split()
+_NAMES = st.sampled_from([rb'"a":', rb'"b":', rb'"\u0061":'])
+doubtful = st.recursive(
+    st.sampled_from(_LEAVES),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda some: b"[%b]" % b",".join(some))
+        | st.lists(st.tuples(_NAMES, inner).map(b"".join), max_size=3).map(
+            lambda some: b"{%b}" % b",".join(some)
+        )
+    ),
+)
+
+
+def refusal(read: Callable[..., object], raw: bytes) -> tuple[type, str] | None:
+    try:
+        read(raw, depth_max=4, bytes_max=100)
+    except InvalidInput as error:
+        return type(error), str(error)
+    return None
+
+
+@settings(deadline=None, max_examples=1000)
+@given(doubtful)
+@example(b'{"a":{"a":1,"a":1}}')
+@example(b"[[[[[]]]]]")
+@example(b"[" + b"1," * 50 + b"1]")
+def test_checking_refuses_what_parsing_refuses_and_nothing_else(raw: bytes) -> None:
+    assert refusal(check_json, raw) == refusal(parse_json, raw)
 
 
 @settings(deadline=None, max_examples=300)

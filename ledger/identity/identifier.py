@@ -40,6 +40,8 @@ _SQRT_M1 = 196811613767075059568070793049885420154460665159238901627440210731238
 class Kind(StrEnum):
     """What two accounts may share, in the order in which links are multiplied."""
 
+    code: int  # its stable number in the database; 0 is an account
+
     NID = "nid"
     PAY = "pay"
     DEVICE = "device"
@@ -47,10 +49,8 @@ class Kind(StrEnum):
     PHONE = "phone"
     ADDR = "addr"
 
-    @property
-    def code(self) -> int:
-        """The stable number of this kind in the database; 0 is an account."""
-        return _KIND_CODES[self]
+    def __init__(self, _: str) -> None:
+        self.code = len(type(self).__members__) + 1
 
     @staticmethod
     def from_code(code: int) -> Kind:
@@ -58,13 +58,14 @@ class Kind(StrEnum):
         return _KINDS[code]
 
 
-_KIND_CODES = {kind: code for code, kind in enumerate(Kind, 1)}
-_KINDS = {code: kind for kind, code in _KIND_CODES.items()}
+_KINDS = {kind.code: kind for kind in Kind}
 _KINDS_BY_NAME = {kind.value: kind for kind in Kind}
 
 
 class Binding(StrEnum):
     """How a platform knows that an identifier belongs to the account."""
+
+    code: int  # its stable number in the database
 
     NONE = "none"
     OBSERVED = "observed"
@@ -72,10 +73,8 @@ class Binding(StrEnum):
     PSP = "psp"
     REAL_NAME = "real_name"
 
-    @property
-    def code(self) -> int:
-        """The stable number of this binding in the database."""
-        return _BINDING_CODES[self]
+    def __init__(self, _: str) -> None:
+        self.code = len(type(self).__members__)
 
     @staticmethod
     def from_code(code: int) -> Binding:
@@ -83,12 +82,13 @@ class Binding(StrEnum):
         return _BINDINGS[code]
 
 
-_BINDING_CODES = {binding: code for code, binding in enumerate(Binding)}
-_BINDINGS = {code: binding for binding, code in _BINDING_CODES.items()}
+_BINDINGS = {binding.code: binding for binding in Binding}
 
 
 class Bucket(StrEnum):
     """How many of its accounts a platform sees on one identifier."""
+
+    code: int  # its stable number in the database
 
     ONE = "1"
     FEW = "2-4"
@@ -96,6 +96,9 @@ class Bucket(StrEnum):
     MANY = "10-49"
     CROWD = "50-499"
     MASS = "500+"
+
+    def __init__(self, _: str) -> None:
+        self.code = len(type(self).__members__)
 
     @property
     def lower_bound(self) -> int:
@@ -106,11 +109,6 @@ class Bucket(StrEnum):
     def upper_bound(self) -> int | None:
         """The largest number of accounts in this bucket, or None where there is none."""
         return _BOUNDS[self][1]
-
-    @property
-    def code(self) -> int:
-        """The stable number of this bucket in the database."""
-        return _BUCKET_CODES[self]
 
     @staticmethod
     def from_code(code: int) -> Bucket:
@@ -126,8 +124,7 @@ _BOUNDS: dict[Bucket, tuple[int, int | None]] = {
     Bucket.CROWD: (50, 499),
     Bucket.MASS: (500, None),
 }
-_BUCKET_CODES = {bucket: code for code, bucket in enumerate(Bucket)}
-_BUCKETS = {code: bucket for bucket, code in _BUCKET_CODES.items()}
+_BUCKETS = {bucket.code: bucket for bucket in Bucket}
 
 
 class Identifier(NamedTuple):

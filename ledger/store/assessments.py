@@ -201,7 +201,7 @@ def read_evidence(connection: Connection, keys: tuple[bytes, ...]) -> Evidence:
 
 def read_shelf(connection: Connection, questions: Sequence[Sequence[bytes]]) -> Shelf:
     """Read what the scores of many questions need, in one statement."""
-    keys = list(dict.fromkeys(key for one in questions for key in one))
+    keys = sorted({key for one in questions for key in one})  # as the index has them
     embedded = connection.dialect.name == "sqlite"
     among = f"IN ({', '.join('?' * len(keys))})" if embedded else "= ANY(%b)"
     cursor = connection.connection.cursor()
