@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from api.problems import render_problem
 from api.rendering import JSON, Answer
 from ledger.errors import Fault, LedgerError, LedgerUnavailable, SchemaViolation
+from ledger.incident.schema import STRICT
 from ledger.strict_json import check_json, parse_json
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ ShapeT = TypeVar("ShapeT")
 class RequestModel(BaseModel):
     """A request body: no coercion, no member that the schema doesn't name."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(frozen=True, **STRICT)
 
 
 @dataclass(frozen=True, slots=True)
