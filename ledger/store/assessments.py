@@ -125,7 +125,10 @@ INSERT INTO assessed_order (platform, order_commitment, account, identifiers)
 _BIND_ORDER = _BIND.format("VALUES (?, ?, ?, ?)")
 _BIND_ORDERS = _BIND.format("SELECT %s, * FROM unnest(%b::text[], %b::bytea[], %b::bytea[])")
 _COLUMNS = f"assessment ({', '.join(StoredAssessment._fields)})"
-_RECORD = f"INSERT INTO {_COLUMNS} SELECT {', '.join('?' * len(StoredAssessment._fields))}"
+_RECORD = "INSERT INTO {columns} VALUES ({values})"
+_RECORD_BOUND = (
+    "WITH bound AS ({bind} RETURNING 1) INSERT INTO {columns} SELECT {values} FROM bound"
+)
 # In binary a server that cancels it writes a line's number into its log, and nothing of the line.
 _COPY = f"COPY {_COLUMNS} FROM STDIN (FORMAT BINARY)"
 _COPIED = (
@@ -143,8 +146,11 @@ _READ_BY_COUNT = {
     n: _for_drivers(_READ.format(among=f"IN ({', '.join('?' * n)})", nid=Kind.NID.code))
     for n in range(1, 18)
 }
-_RECORD_FOR = _for_drivers(_RECORD)
-_RECORD_FIRST = _for_drivers(f"WITH bound AS ({_BIND_ORDER} RETURNING 1) {_RECORD} FROM bound")
+_VALUES = ", ".join("?" * len(StoredAssessment._fields))
+_RECORD_FOR = _for_drivers(_RECORD.format(columns=_COLUMNS, values=_VALUES))
+_RECORD_FIRST = _for_drivers(
+    _RECORD_BOUND.format(bind=_BIND_ORDER, columns=_COLUMNS, values=_VALUES)
+)
 
 
 class _Rows(NamedTuple):
