@@ -20,6 +20,7 @@ from ledger.identity.key import load_private, parse_jwk, public_jwk
 from ledger.log.note import NoteSigner, NoteVerifier, parse_vkey, signer_from_seed
 from ledger.risk.policy import RiskPolicy, parse_policy
 from ledger.store import ledgers
+from ledger.store.columns import to_microseconds
 from ledger.store.engine import Database, begin_read, open_database
 
 if TYPE_CHECKING:
@@ -230,7 +231,7 @@ def learn_policies(
 
 
 def _milliseconds(at: datetime) -> int:
-    return int(at.timestamp() * 1000)
+    return to_microseconds(at) // 1000
 
 
 _MINTED = re.compile("[a-z]+_([0-9a-f]{12})7[0-9a-f]{3}[89ab][0-9a-f]{15}", re.ASCII)

@@ -60,7 +60,7 @@ _UPSERT_POSTING = text("""
     ON CONFLICT (identifier, account, platform, half_life) DO UPDATE SET
         mass = posting.mass + excluded.mass,
         count = posting.count + excluded.count,
-        level_a = posting.level_a + excluded.level_a,
+        level_a = posting.level_a + excluded.level_a, binding = excluded.binding,
         first_day = CASE WHEN excluded.first_day < posting.first_day
                          THEN excluded.first_day ELSE posting.first_day END,
         last_day = CASE WHEN excluded.last_day > posting.last_day
@@ -188,7 +188,7 @@ def add_incident(
         for i, claim in bound.items()
     }
     rows = [_mass_row(added, account, 0)]
-    rows += [_mass_row(added, i, row.binding) for i, row in linked.items()]
+    rows += [_mass_row(added, i, bindings.get(i, row.binding)) for i, row in linked.items()]
     connection.execute(_UPSERT_POSTING, rows)
     if not bound:
         return
