@@ -138,6 +138,13 @@ def test_nothing_counts_beyond_the_month_in_which_it_is_destroyed() -> None:
     assert told == ("2027-05", "2027-05", None, "2027-05", "2027-05")
 
 
+def test_links_end_with_what_bears_them_however_long_the_rest_stays() -> None:
+    sketch = Sketch(date(2022, 5, 24)).bear(2, 40, SHARED["both"], platform=2)
+    sketch.today = TODAY
+    told = foretell(sketch.bear(OWN_ACCOUNT, 1))
+    assert (told.direct_ends, told.links_end) == ("2031-11", "2027-05")
+
+
 def test_level_is_high_no_longer_than_the_finding_is_kept_that_allows_it() -> None:
     sketch = Sketch(date(2022, 5, 24)).bear(2, 1, SHARED["same"], level_a=1)
     sketch.today = TODAY
