@@ -35,7 +35,7 @@ def explain(folder: Path, assessment_id: str, as_json: bool) -> None:
     For the operator and an auditor: it shows what whoever asked may not see.
     """
     with open_own_ledger(folder, to_write=False) as ledger:
-        replayed = replay(ledger, assessment_id)
+        replayed = replay(ledger, assessment_id, thoroughly=True)
     if replayed is None:
         raise UnknownAssessment("No answer about a single buyer has this id.")
     if as_json:

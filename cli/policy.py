@@ -13,9 +13,9 @@ from cli import clock
 from cli.membership import FILE
 from cli.opening import open_own_ledger
 from cli.progress import show_progress
+from ledger.backtesting import backtest_policies
 from ledger.errors import InvalidInput
 from ledger.governing import (
-    backtest_policies,
     describe_policy,
     list_policies,
     publish_policy,
@@ -25,7 +25,7 @@ from ledger.governing import (
 from ledger.risk.policy import parse_policy
 
 if TYPE_CHECKING:
-    from ledger.governing import BlastRadius
+    from ledger.backtesting import BlastRadius
     from ledger.ledger import Ledger
     from ledger.risk.policy import RiskPolicy
 
@@ -152,6 +152,7 @@ def _render(radius: BlastRadius, minutes: int) -> dict[str, object]:
     return {
         "assessments": radius.assessments,
         "inputs_erased": radius.erased,
+        "not_as_recorded": radius.differing,
         "changed": radius.changed,
         "changed_and_later_reversed": radius.changed_reversed,
         "levels": {f"{a} → {b}": number for (a, b), number in radius.levels.most_common()},

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ledger.errors import UnknownAssessment
+from ledger.errors import InputsErased, UnknownAssessment
 from ledger.identity.platform import require_scope
-from ledger.reproducing import Replayed, recompute_answer
+from ledger.reproducing import Replayed, asked_keys, recompute_answer
 from ledger.store import assessments
 from ledger.store.engine import begin_read
+from ledger.tracing import trace_keys
 
 if TYPE_CHECKING:
     from ledger.identity.platform import Caller
@@ -30,14 +31,28 @@ def replay_assessment(ledger: Ledger, caller: Caller, assessment_id: str) -> Rep
     return replayed
 
 
-def replay(ledger: Ledger, assessment_id: str, platform_id: int | None = None) -> Replayed | None:
+def replay(
+    ledger: Ledger,
+    assessment_id: str,
+    platform_id: int | None = None,
+    *,
+    thoroughly: bool = False,
+) -> Replayed | None:
     """Compute an answer again, whosever it is where no platform is given.
 
-    *Raises*: InputsErased where it differs, and anything was changed or taken back since: then the
-    difference says nothing.
+    *Shape*: thoroughly, all statements are opened where the index can't tell any more what was
+    linked then. *Raises*: InputsErased where it differs, and anything was erased since, or changed
+    unless thoroughly: then the difference says nothing.
     """
     with begin_read(ledger.database, snapshot=True) as connection:
         stored = assessments.find_assessment(connection, platform_id, assessment_id)
         if stored is None or not stored.account:
             return None
-        return recompute_answer(ledger, connection, stored)
+        try:
+            return recompute_answer(ledger, connection, stored)
+        except InputsErased:
+            if not thoroughly:
+                raise
+        keys = asked_keys(stored)
+        trace = trace_keys(ledger, connection, keys, stored.log_size)
+        return recompute_answer(ledger, connection, stored, trace.find_bearing(keys))

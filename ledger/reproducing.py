@@ -28,7 +28,7 @@ from ledger.store.engine import begin_write
 from ledger.store.entries import LogState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from datetime import datetime
 
     from ledger.graph.neighbourhood import Neighbourhood
@@ -62,17 +62,26 @@ class Replayed:
     differing: tuple[str, ...]
 
 
-def recompute_answer(ledger: Ledger, connection: Connection, stored: StoredAssessment) -> Replayed:
+def recompute_answer(
+    ledger: Ledger,
+    connection: Connection,
+    stored: StoredAssessment,
+    records: Collection[str] | None = None,
+) -> Replayed:
     """Compute a recorded answer again.
 
-    *Raises*: InputsErased where it differs, and anything was changed or taken back since: then the
-    difference says nothing. It names what was erased since.
+    *Shape*: `records` are those that could ever bear on it, which a trace gives; without them the
+    index is asked, which knows what is linked now. *Raises*: InputsErased where it differs, and
+    anything was erased since, or without a trace changed: then the difference says nothing. It
+    names what was erased since.
     """
     version = stored.policy_version
     for published in ledgers.select_policies(connection):
         learn_policies(ledger, connection, published)
     platform = platforms.read_member(connection, stored.platform)
-    neighbourhood = reproduce_neighbourhood(ledger, connection, platform, stored, ledger.policies)
+    neighbourhood = reproduce_neighbourhood(
+        ledger, connection, platform, stored, ledger.policies, records
+    )
     day = day_number(stored.assessed_at.date())
     years = ledger.jurisdiction.retention_years
     purpose = Purpose(stored.purpose)
@@ -84,8 +93,12 @@ def recompute_answer(ledger: Ledger, connection: Connection, stored: StoredAsses
     differing = [name for name, value in again.items() if recorded.get(name) != value]
     if score.score != stored.score:
         differing.append("exact_score")
-    if differing and entries.count_overriding_since(connection, stored.log_size):
-        raise InputsErased(_name_erased(erasures.select_gone(connection, stored.log_size)))
+    if differing:
+        gone = erasures.select_gone(connection, stored.log_size)
+        is_known = records is not None
+        is_known = is_known or not entries.count_overriding_since(connection, stored.log_size)
+        if gone or not is_known:
+            raise InputsErased(_name_erased(gone))
     working = work_out(neighbourhood, ledger.policies[version], day)
     at = (stored.id, stored.assessed_at, stored.log_size, version)
     return Replayed(*at, recorded, score, working, tuple(differing))
@@ -118,21 +131,30 @@ def _name_erased(indexes: list[int]) -> str:
     return f"What this answer may rest on was erased since: of the statements at {named}{more}."
 
 
+def asked_keys(stored: StoredAssessment) -> tuple[bytes, ...]:
+    """Give the lookup keys of a recorded question, its account's own first."""
+    return (stored.account, *[one.key for one in split_claims(stored.identifiers)])
+
+
 def reproduce_neighbourhood(
     ledger: Ledger,
     connection: Connection,
     platform: Platform,
     stored: StoredAssessment,
     policies: Mapping[int, RiskPolicy],
+    records: Collection[str] | None = None,
 ) -> Neighbourhood:
     """Build the neighbourhood of an earlier question as its log prefix makes it.
 
-    *Shape*: `policies` by version: those that were in force, or another in their place.
+    *Shape*: `policies` by version: those that were in force, or another in their place; `records`
+    as `recompute_answer` takes them.
     *Raises*: InputsErased where a statement's content is gone.
     """
-    presented = split_claims(stored.identifiers)
-    keys = (stored.account, *[one.key for one in presented])
-    history = entries.select_bearing(connection, keys, stored.log_size)
+    presented, keys = split_claims(stored.identifiers), asked_keys(stored)
+    if records is None:
+        history = entries.select_bearing(connection, keys, stored.log_size)
+    else:
+        history = entries.select_about(connection, records, stored.log_size)
     if any(event.sealed is None for event in history):
         raise InputsErased("What this answer was derived from has been erased.")
     decided = overrides.count_decided_before(connection, stored.log_size)

@@ -352,7 +352,7 @@ class Oracle:
                 (*strongest(kinds), parts[place][0], points[place])
                 for place, (_, kinds, _) in enumerate(counted, len(direct))
             ],
-            ignored=ignored,
+            ignored=sorted(ignored, key=list(KINDS).index),
             advice=advise(exact[0], exact[1], len(sorts), high=high, settled=settled),
             incidents=len(seen),
             seen=(

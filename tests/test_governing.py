@@ -17,9 +17,9 @@ from sqlalchemy import select
 
 from ledger.answering import Outcome, record_outcome
 from ledger.assessing import assess_batch, assess_risk
+from ledger.backtesting import backtest_policies
 from ledger.errors import InvalidInput, UnknownPolicy
 from ledger.governing import (
-    backtest_policies,
     describe_policy,
     list_policies,
     publish_policy,

@@ -17,8 +17,9 @@ from sqlalchemy import select, update
 
 from ledger.answering import Outcome, record_outcome
 from ledger.assessing import assess_risk
+from ledger.backtesting import backtest_policies
 from ledger.errors import EvidenceTooHeavy, InvalidPolicy
-from ledger.governing import backtest_policies, list_policies, publish_policy, try_policy
+from ledger.governing import list_policies, publish_policy, try_policy
 from ledger.graph.posting import MASS_MAX, bounded_mass, day_number, forward_mass
 from ledger.incident.incident import Money
 from ledger.incident.taxonomy import Conduct

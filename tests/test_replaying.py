@@ -17,7 +17,7 @@ from worlds import World
 from ledger.answering import find_assessment, show_merchant
 from ledger.assessing import assess_batch, assess_risk
 from ledger.errors import InputsErased, UnknownAssessment
-from ledger.identity.identifier import Kind
+from ledger.identity.identifier import Bucket, Kind
 from ledger.incident.taxonomy import Conduct
 from ledger.recording import VALID_FOR, Asking
 from ledger.replaying import replay_assessment
@@ -156,6 +156,18 @@ def test_later_recycling_or_correction_is_no_tampering(
     settle(ledger, now)
     with pytest.raises(InputsErased):
         replay_assessment(ledger, a.caller(now), relied)
+
+
+def test_order_in_which_hubs_were_presented_is_no_difference(
+    ledger: Ledger, simulator: Callable[..., Simulator], now: datetime
+) -> None:
+    asker = simulator("shop-a")
+    hubs = [claim(kind, "everybody's", here=Bucket.MASS) for kind in list(Kind)[1:]]
+    for order in (hubs, hubs[::-1]):
+        given = assess_risk(ledger, asker.caller(now), asker.request("asked", order), now)
+        told = json.loads(given.text)["ignored_links"]
+        assert [one["kind"] for one in told] == [kind.value for kind in list(Kind)[1:]]
+        assert replay_assessment(ledger, asker.caller(now), given.id).differing == ()
 
 
 def test_replay_names_what_was_changed_in_a_recorded_answer(

@@ -97,7 +97,7 @@ def build_neighbourhood(
     be read. What the asker itself declares above a
     cap is named whether or not anybody bears incidents there, so that this tells nothing. Tokens
     stored with other accounts add nothing, so that no link is ever chained. A separated account
-    is never found, by whichever token.
+    is never found, by whichever token. In which order tokens are presented makes no difference.
     """
     by_key: dict[bytes, dict[int, list[Posting]]] = {}
     for row in evidence.postings:
@@ -108,20 +108,20 @@ def build_neighbourhood(
     rows_of: dict[int, list[Posting]] = {}
     links: dict[int, dict[int, int]] = {}
     proven: dict[int, set[int]] = {}
-    ignored = []
+    ignored: list[int] = []
     for key, kind, binding, bucket in presented:
         rule = rules[kind]
         accounts = by_key.get(key, {})
         groups = counts.get(key) or (accounts and _count_single(accounts))
         if not groups:  # nobody bears anything here
             if rule.cap is not None and LOWER_BOUNDS[bucket] > rule.cap:
-                ignored.append(IgnoredLink(Kind.from_code(kind), "hub"))
+                ignored.append(kind)
             continue
         counted = count_accounts(groups, asker_group, bucket, absent=own_account not in accounts)
         n = max(counted.values())
         if rule.cap is not None and n > rule.cap:
             if not accounts or is_hub(groups, counted, asker_group, bucket, rule.cap):
-                ignored.append(IgnoredLink(Kind.from_code(kind), "hub"))
+                ignored.append(kind)
                 continue
             n = rule.cap
         proves = (kind, binding) in VERIFIED and (n <= rule.free or kind == NID)
@@ -141,7 +141,8 @@ def build_neighbourhood(
         shared = tuple([SharedKind(kind, kinds[kind]) for kind in sorted(kinds)])
         bearer = Bearer(account, rows[0].platform, rows[0].group, rows, shared, NID in verified)
         (same if is_same_person(verified) else associated).append(bearer)
-    return Neighbourhood(own, tuple(same), tuple(associated), tuple(ignored), evidence.markers)
+    hubs = tuple([IgnoredLink(Kind.from_code(kind), "hub") for kind in sorted(ignored)])
+    return Neighbourhood(own, tuple(same), tuple(associated), hubs, evidence.markers)
 
 
 def _find_own(accounts: Mapping[int, Sequence[Posting]]) -> Bearer | None:

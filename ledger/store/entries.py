@@ -27,7 +27,7 @@ from ledger.store.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from datetime import datetime
 
     from sqlalchemy import Row
@@ -73,6 +73,7 @@ class LogState:
     policy_version: int = 0
 
 
+_AT_ONCE = 1000
 _EVENTS = select(event, event_content.c.token, event_content.c.entry_key, event_content.c.salt)
 _EVENTS = _EVENTS.select_from(event.outerjoin(event_content, event_content.c.event == event.c.id))
 # Built once: building a statement costs several times what running it does.
@@ -256,6 +257,32 @@ def select_sequenced(connection: Connection) -> list[StoredEvent]:
     """Give the statement of every entry in log order."""
     statement = _EVENTS.where(event.c.entry_index.is_not(None)).order_by(event.c.entry_index)
     return [_event(row) for row in connection.execute(statement)]
+
+
+def stream_statements(
+    connection: Connection, ops: Sequence[Op], size: int
+) -> Iterator[StoredEvent]:
+    """Stream the statements of some kinds below a size of the log, in log order."""
+    chosen = event.c.entry_index < size, event.c.op.in_([int(op) for op in ops])
+    statement = _EVENTS.where(*chosen).order_by(event.c.entry_index)
+    for row in connection.execute(statement).yield_per(1000):
+        yield _event(row)
+
+
+def select_about(connection: Connection, records: Collection[str], size: int) -> list[StoredEvent]:
+    """Give the statements below a size of the log about some records, and all policies, in order.
+
+    *Shape*: records are asked for in thousands, since a crowd may have named one identifier.
+    """
+    listed = sorted(records)
+    parts = [listed[at : at + _AT_ONCE] for at in range(0, len(listed), _AT_ONCE)]
+    chosen = [event.c.op == int(Op.POLICY_PUBLISHED), *map(event.c.incident.in_, parts)]
+    found = [
+        _event(row)
+        for some in chosen
+        for row in connection.execute(_EVENTS.where(event.c.entry_index < size, some))
+    ]
+    return sorted(found, key=lambda one: one.entry_index or 0)
 
 
 def select_bearing(connection: Connection, keys: Sequence[bytes], size: int) -> list[StoredEvent]:
