@@ -80,19 +80,21 @@ def backtest_policies(
 ) -> BlastRadius:
     """Score every past question since an instant under two policies, each as if always in force.
 
-    *Shape*: `on_progress` is told how many of how many were scored. Questions are counted and left
-    out whose inputs are erased, or whose record isn't what the policy that it names gives.
+    *Shape*: `on_progress` is told how many of how many steps are done, of which each entry of the
+    log is one and each question one. Questions are counted and left out whose inputs are erased, or
+    whose record isn't what the policy that it names gives.
     """
     told = BlastRadius(currency=old.amount_currency)
     with begin_read(ledger.database, snapshot=True) as connection:
         past = outcomes.select_since(connection, since)
         wanted = {key for one in past for key in asked_keys(one.stored)}
         size = max((one.stored.log_size for one in past), default=0)
-        trace = trace_keys(ledger, connection, wanted, size)
+        steps = size + len(past)
+        trace = trace_keys(ledger, connection, wanted, size, lambda at: on_progress(at, steps))
         versions = range(1, ledgers.read_newest(connection) + 1)
         always = [dict.fromkeys(versions, policy) for policy in (old, new)]
         orders = _group_by_order(past)
-        for done, one in enumerate(past, 1):
+        for done, one in enumerate(past, size + 1):
             stored = one.stored
             records = trace.find_bearing(asked_keys(stored))
             try:
@@ -105,7 +107,7 @@ def backtest_policies(
                     _count(told, one, orders[_order_of(stored)], said, old)
                 else:
                     told.differing += 1
-            on_progress(done, len(past))
+            on_progress(done, steps)
     return told
 
 
