@@ -19,6 +19,7 @@ from worlds import OVERRIDES, REPORTS, World
 from ledger.assessing import assess_risk
 from ledger.backtesting import backtest_policies
 from ledger.errors import InputsErased
+from ledger.governing import publish_policy
 from ledger.identity.identifier import Kind
 from ledger.incident.taxonomy import Actor
 from ledger.replaying import replay
@@ -121,6 +122,13 @@ def test_no_answer_of_random_worlds_is_ever_said_to_differ(
     given: list[str] = []
     for number in range(12 if backend == "sqlite" else 3):
         world = World(number, shops, now, crowded=number % 2 == 0)
+        if number == 1:  # from here on the same conduct weighs more
+            text = (ROOT / "config" / "policy.toml").read_text("utf-8")
+            heavier = text.replace("fraud = 1000", "fraud = 1900").replace(
+                "version = 1\n", "version = 2\n"
+            )
+            publish_policy(ledger, heavier, now)
+            settle(ledger, now)
         for step in range(8):
             for _ in range(3):
                 statement = world.draw_statement(kinds)
