@@ -7,7 +7,6 @@ statements instead: all of them once, which is linear, for as many questions as 
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -29,10 +28,13 @@ _NAMING = (Op.INCIDENT_CONFIRMED, Op.CORRECTED, Op.LINK_STATED, Op.MARKED)
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Records by the lookup keys that their statements named, and the accounts that bore them."""
+    """Records by the lookup keys that their statements named, and the accounts in those wanted.
 
-    records: dict[bytes, set[str]] = field(default_factory=lambda: defaultdict(set))
-    accounts: dict[str, set[bytes]] = field(default_factory=lambda: defaultdict(set))
+    *Shape*: a record that said something twice stands twice.
+    """
+
+    records: dict[bytes, list[str]] = field(default_factory=dict)
+    accounts: dict[str, set[bytes]] = field(default_factory=dict)
 
     def find_bearing(self, keys: Collection[bytes]) -> set[str]:
         """Give the records that could ever bear on a question by these keys, and more.
@@ -71,10 +73,11 @@ def trace_keys(
         if stored.sealed is None:
             continue
         accounts, others = _find_named(ledger, read_statement(ledger, stored), index)
-        for key in [*accounts, *[one for one in others if one in wanted]]:
-            trace.records[key].add(stored.incident)
-        if stored.op in {Op.INCIDENT_CONFIRMED, Op.CORRECTED}:
-            trace.accounts[stored.incident].update(accounts)
+        asked = [key for key in others if key in wanted]
+        for key in (*accounts, *asked):
+            trace.records.setdefault(key, []).append(stored.incident)
+        if asked:
+            trace.accounts.setdefault(stored.incident, set()).update(accounts)
     return trace
 
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 DERIVED = ("identifier", "edge", "posting", "multiplicity")
 DAYS = (0, 200, 1000)
-WORLDS = {"sqlite": 40, "postgresql": 20}
+WORLDS = {"sqlite": 300, "postgresql": 100}
 # One of each half-life.
 HALF_LIVES = [Conduct.ITEM_SWAP, Conduct.NONRECEIPT_FALSE, Conduct.WARDROBING]
 HALF_LIVES.append(Conduct.REFUND_SERVICE_CLIENT)
