@@ -110,11 +110,35 @@ def test_answer_that_rested_on_what_was_erased_is_shown_to_nobody_again(
     for recall in (find_assessment, show_merchant, replay_assessment):
         with pytest.raises(InputsErased) as told:
             recall(ledger, caller, relied)
-        assert told.value.detail.endswith("erased since: of the statements at 3.")
+        assert told.value.detail == (
+            "The statement in log entry 3 was erased since, and this answer may rest on it."
+        )
     assert find_assessment(ledger, caller, other.id).text == other.text
     assert replay_assessment(ledger, caller, other.id).differing == ()
     after = assess_risk(ledger, caller, b.request("asked", BUYER), now)
     assert find_assessment(ledger, caller, after.id).text == after.text
+
+
+@pytest.mark.parametrize(
+    ("erased", "named"),
+    [(2, "3 and 5"), (10, "3, 5, 7, 9, 11, 13, 15, 17, 19 and 21"), (12, "19, 21 and 2 more")],
+)
+def test_entries_that_were_erased_are_named_up_to_ten(
+    ledger: Ledger, simulator: Callable[..., Simulator], now: datetime, erased: int, named: str
+) -> None:
+    a, b = simulator("shop-a"), simulator("shop-b")
+    sent = [a.report(f"buyer {number}", BUYER, now) for number in range(12)]
+    settle(ledger, now)
+    asking = Asking("batch", b"one body")
+    many = [b.request("asked", BUYER)]
+    assess_batch(ledger, b.caller(now), many, now, asking)
+    for one in sent[:erased]:
+        decide(ledger, one.incident_id, now)
+    with pytest.raises(InputsErased) as told:
+        assess_batch(ledger, b.caller(now), many, now + VALID_FOR, asking)
+    assert told.value.detail.startswith("The statements in log entries 3")
+    rest = f"{named} were erased since, and this answer may rest on them."
+    assert told.value.detail.endswith(rest)
 
 
 def test_idempotency_key_shows_nothing_that_rested_on_what_was_erased(
