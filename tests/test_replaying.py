@@ -21,6 +21,7 @@ from ledger.identity.identifier import Kind
 from ledger.incident.taxonomy import Conduct
 from ledger.recording import VALID_FOR, Asking
 from ledger.replaying import replay_assessment
+from ledger.risk.advice import Purpose
 from ledger.store.engine import begin_write
 from ledger.store.tables import assessment
 
@@ -213,3 +214,23 @@ def test_merchant_sees_the_band_and_the_time_and_nothing_else(
     }
     with pytest.raises(UnknownAssessment):
         show_merchant(ledger, a.caller(now), given.id)
+
+
+def test_time_to_review_tells_a_merchant_that_low_is_not_granted_and_not_which_of_two_causes(
+    ledger: Ledger, simulator: Callable[..., Simulator], now: datetime
+) -> None:
+    """At a checkout the marker is the only cause: docs/scoring.md and the threat model say so."""
+    a, b = simulator("shop-a"), simulator("shop-b")
+    shared = (claim(Kind.PAY, "card"), claim(Kind.DEVICE, "tablet"))
+    a.report("one", shared, now)
+    b.send(b.marking("marked", (), now), now)
+    settle(ledger, now)
+    hours = []
+    for purpose in (Purpose.REFUND_ONLY_CLAIM, Purpose.CHECKOUT):
+        for buyer, tokens in (("nobody", ()), ("marked", ()), ("flatmate", shared)):
+            question = b.request(buyer, tokens, purpose=purpose)
+            given = assess_risk(ledger, b.caller(now), question, now)
+            shown = show_merchant(ledger, b.caller(now), given.id)
+            assert shown["level"] == "LOW"
+            hours.append(shown["review_window_hours"])
+    assert hours == [0, 48, 48, 0, 48, 0]
