@@ -118,12 +118,12 @@ def rings(folder: Path, persons_min: int, as_json: bool) -> None:
 def _say_sought(persons_min: int) -> str:
     """Say what would have been a ring."""
     alone = _load("ledger.graph.ring").ONE_KIND_MIN
-    sought = f"{max(persons_min, alone)} persons or more who each share one kind with two others"
+    sought = f"{max(persons_min, alone)} persons or more who each share one with two others"
     if persons_min < alone:
-        sought = f"{persons_min} persons or more who each share two kinds with others, or {sought}"
+        sought = f"{persons_min} persons or more who each share two with others, or {sought}"
     return (
-        f"no ring among those who bear incidents: looked for {sought} of the group; addresses "
-        "don't count, and a household is no ring"
+        "no ring among those who bear incidents: looked, by kinds of identifiers without the "
+        f"address, for groups of {sought}; a household is no ring"
     )
 
 

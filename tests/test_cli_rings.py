@@ -59,8 +59,8 @@ def test_manual_explains_every_reason_and_every_member_of_the_json(folder: Path)
 @pytest.mark.parametrize(
     ("least", "said"),
     [
-        ("3", "for 3 persons or more who each share two kinds with others, or 4 persons"),
-        ("5", "for 5 persons or more who each share one kind"),
+        ("3", "of 3 persons or more who each share two with others, or 4 persons"),
+        ("5", "of 5 persons or more who each share one with two others"),
     ],
 )
 def test_where_no_ring_is_found_it_is_said_what_would_be_one(
