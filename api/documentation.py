@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from html import escape
 from typing import Any
 
@@ -28,6 +29,7 @@ h3 code:first-child { font-weight: 700; }
 .door { opacity: .8; }
 li { margin: .25rem 0; }
 """
+_CODE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 PAGE_POLICY = (
     "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; "
     f"style-src 'sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}'"
@@ -52,10 +54,15 @@ def render_page(document: dict[str, Any]) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(about['title'])}</title><style>{_STYLE}</style></head><body><main>"
-        f"<h1>{escape(about['title'])}</h1><p>{escape(about['description'])}</p>"
+        f"<h1>{escape(about['title'])}</h1><p>{_render_prose(about['description'])}</p>"
         '<p>The same for programs: <a href="/openapi.json">openapi.json</a></p>'
         f"<nav><ul>{''.join(contents)}</ul></nav>{body}</main></body></html>\n"
     )
+
+
+def _render_prose(text: str) -> str:
+    """Render the Markdown of a description, of which there is code between backticks alone."""
+    return _CODE.sub(r"<code>\1</code>", escape(text))
 
 
 def _render_link(method: str, path: str, described: dict[str, Any]) -> str:
@@ -73,7 +80,7 @@ def _render_operation(method: str, path: str, described: dict[str, Any]) -> str:
         for media_type, content in described.get("requestBody", {}).get("content", {}).items()
     )
     replies = "".join(
-        f"<li><strong>{escape(status)}</strong> {escape(reply['description'])}</li>"
+        f"<li><strong>{escape(status)}</strong> {_render_prose(reply['description'])}</li>"
         for status, reply in described["responses"].items()
     )
     answered = "".join(
@@ -85,7 +92,8 @@ def _render_operation(method: str, path: str, described: dict[str, Any]) -> str:
     return (
         f'<article id="{escape(described["operationId"])}">'
         f"<h3><code>{escape(method)}</code> <code>{escape(path)}</code></h3>"
-        f"<p>{escape(described['summary'])} {escape(described.get('description', ''))}</p>"
+        f"<p>{_render_prose(described['summary'])} "
+        f"{_render_prose(described.get('description', ''))}</p>"
         f'<p class="door">{escape(door)}</p>{taken}<ul>{replies}</ul>{answered}</article>'
     )
 

@@ -79,11 +79,22 @@ def export(folder: Path, form: str, out: Path, as_json: bool) -> None:
 
 
 @graph.command("rings")
-@click.option("--persons-min", type=click.IntRange(min=3), default=3, show_default=True)
+@click.option(
+    "--persons-min",
+    type=click.IntRange(min=3),
+    default=3,
+    show_default=True,
+    help="Leave out rings of fewer persons; all accounts of one buyer are one person.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def rings(folder: Path, persons_min: int, as_json: bool) -> None:
     """Find groups of confirmed accounts that act as one, with what makes each a ring.
+
+    Accounts are confirmed that bear incidents. A ring is three persons or more who each share two
+    kinds of identifiers with others of it, or four or more who each share one with two others;
+    addresses don't count, and a household is none. docs/operating.md explains, under "Rings",
+    every word that is printed.
 
     For an analyst: nothing of it is kept, and nothing feeds a score.
     """
@@ -101,7 +112,19 @@ def rings(folder: Path, persons_min: int, as_json: bool) -> None:
             f"groups, evidence {one.evidence / 1e6:.1f}; {', '.join(one.reasons)}; {shared}"
         )
     if not found:
-        click.echo("no ring among the confirmed accounts")
+        click.echo(_say_sought(persons_min))
+
+
+def _say_sought(persons_min: int) -> str:
+    """Say what would have been a ring."""
+    alone = _load("ledger.graph.ring").ONE_KIND_MIN
+    sought = f"{max(persons_min, alone)} persons or more who each share one with two others"
+    if persons_min < alone:
+        sought = f"{persons_min} persons or more who each share two with others, or {sought}"
+    return (
+        "no ring among those who bear incidents: looked, by kinds of identifiers without the "
+        f"address, for groups of {sought}; a household is no ring"
+    )
 
 
 def _render_ring(one: Ring) -> dict[str, object]:

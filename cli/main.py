@@ -95,7 +95,7 @@ def _end(error: Exception, status: int) -> None:
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("var"),
     show_default=True,
-    help="Where a sandbox keeps its database and its development keys.",
+    help="Where a sandbox keeps its database and its keys, as seen from the present folder.",
 )
 @click.version_option("0.1.0", prog_name="bcl")
 @click.pass_context

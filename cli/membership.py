@@ -104,7 +104,10 @@ def read_vkey(folder: Path) -> str:
     try:
         return (folder / VKEY_FILE).read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"There is no sandbox in {folder}: name the log's --vkey.") from error
+        raise InvalidInput(
+            f"There is no sandbox in {folder.absolute()}: name the log's --vkey, or the sandbox's "
+            "folder by `bcl --folder DIR`."
+        ) from error
 
 
 def read_json(path: Path) -> object:

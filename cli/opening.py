@@ -55,8 +55,8 @@ def open_own_ledger(folder: Path, *, to_write: bool, to_hear: bool = False) -> I
     settings = read_settings(folder)
     if settings.env != "production" and _names_none(settings, folder):
         raise AskedWrongly(
-            f"There is no sandbox in {folder} (`bcl serve` makes one), and the settings name no "
-            "ledger."
+            f"There is no sandbox in {folder.absolute()}, and the settings name no ledger. "
+            "`bcl --folder DIR` names another folder, and `bcl serve` makes a sandbox."
         )
     ledger = open_with(settings)
     try:

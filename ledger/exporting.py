@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -24,15 +24,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ledger.errors import InvalidInput, LedgerCorrupt
+from ledger.graph.posting import HalfLife
 from ledger.graph.rebuild import rank_numbers, sum_incidents
 from ledger.identity.identifier import Binding, Bucket, Kind
 from ledger.store import arrays
 from ledger.store.engine import begin_read
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from ledger.graph.rebuild import Columns
+    from ledger.graph.rebuild import Array, Columns
     from ledger.ledger import Ledger
     from ledger.store.engine import Connection
 
@@ -40,6 +41,13 @@ NODES_MAX = 5000
 _ACCOUNT_CODE = 0
 _NUMBERED = ("id", "identifier", "account")
 _DAYS = ("first_day", "last_day")
+# What the codes of a column mean.
+_WORDS: dict[str, dict[int, str]] = {
+    "kind": {_ACCOUNT_CODE: "account", **{one.code: one.value for one in Kind}},
+    "half_life": {one.value: one.name.lower() for one in HalfLife},
+    "binding": {one.code: one.value for one in Binding},
+    "declared": {one.code: one.value for one in Bucket},
+}
 _GRAPHML = "http://graphml.graphdrawing.org/xmlns"
 Attributes: TypeAlias = "dict[str, str | int]"
 
@@ -116,6 +124,9 @@ def _read_numbered(
                 columns[name] = numbers.look_up(columns[name])
                 if (columns[name] < 0).any():
                     raise LedgerCorrupt(f"A row of table {table} refers to nothing.")
+        for name, words in _WORDS.items():
+            if name in columns and not np.isin(columns[name], list(words)).all():
+                raise LedgerCorrupt(f"A row of table {table} has a {name} that means nothing.")
     return read
 
 
@@ -156,13 +167,18 @@ def _write_tables(folder: Path, read: dict[str, Columns]) -> Exported:
 
 
 def _table(columns: Columns) -> pa.Table:
-    """Make an Arrow table of columns; days become dates."""
-    return pa.table(
-        {
-            name: pa.array(column.astype("M8[D]") if name in _DAYS else column)
-            for name, column in columns.items()
-        }
-    )
+    """Make an Arrow table of columns; days become dates, and codes their words."""
+    return pa.table({name: _column(name, column) for name, column in columns.items()})
+
+
+def _column(name: str, column: Array) -> pa.Array:
+    if name in _DAYS:
+        return pa.array(column.astype("M8[D]"))
+    if name not in _WORDS:
+        return pa.array(column)
+    codes, words = list(_WORDS[name]), list(_WORDS[name].values())
+    places = np.searchsorted(codes, column).astype(np.int8)
+    return pa.DictionaryArray.from_arrays(pa.array(places), words)
 
 
 # --- GraphML and node-link JSON: drawings ---------------------------------------------------
@@ -177,8 +193,7 @@ def _draw(read: dict[str, Columns]) -> _Graph:
     nodes: dict[int, Attributes] = {}
     known = read["identifier"]
     for number, code in zip(known["id"].tolist(), known["kind"].tolist(), strict=True):
-        kind = "account" if code == _ACCOUNT_CODE else Kind.from_code(code).value
-        nodes[number] = {"kind": kind, **bears.get(number, {})}
+        nodes[number] = {"kind": _WORDS["kind"][code], **bears.get(number, {})}
     edges: dict[tuple[int, int], Attributes] = {}
     events = read["edge"]
     order = np.argsort(events["event_index"], kind="stable")
@@ -187,8 +202,8 @@ def _draw(read: dict[str, Columns]) -> _Graph:
         ends = row[0], row[1]
         before = edges.get(ends, {"events": 0})
         edges[ends] = {
-            "binding": Binding.from_code(row[2]).value,
-            "accounts_here": Bucket.from_code(row[3]).value,
+            "binding": _WORDS["binding"][row[2]],
+            "accounts_here": _WORDS["declared"][row[3]],
             "events": int(before["events"]) + 1,
         }
     return _Graph(nodes, edges)
@@ -247,20 +262,31 @@ def _write_files(writers: Mapping[Path, Callable[[BinaryIO], object]]) -> None:
     written: dict[Path, Path] = {}
     try:
         for path, write in writers.items():
-            descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-            written[path] = Path(name)
-            with os.fdopen(descriptor, "wb") as file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
+            with _blaming(path):
+                descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+                written[path] = Path(name)
+                with os.fdopen(descriptor, "wb") as file:
+                    write(file)
+                    file.flush()
+                    os.fsync(file.fileno())
         for path, half in written.items():
-            half.replace(path)
+            with _blaming(path):
+                half.replace(path)
         for folder in {path.parent for path in writers}:
             _sync_folder(folder)
     finally:
         for half in written.values():
             with suppress(FileNotFoundError):
                 half.unlink()
+
+
+@contextmanager
+def _blaming(path: Path) -> Iterator[None]:
+    """Let what the system refuses name this file in the place of its half-written one."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
 def _sync_folder(folder: Path) -> None:

@@ -126,9 +126,14 @@ def check_matches(connection: Connection, stored: StoredAssessment) -> None:
 def _name_erased(indexes: list[int]) -> str:
     if not indexes:
         return "Some of what this answer may rest on was changed since."
-    named = ", ".join(str(index) for index in indexes[:_NAMED_MAX])
-    more = f" and {len(indexes) - _NAMED_MAX} more" if len(indexes) > _NAMED_MAX else ""
-    return f"What this answer may rest on was erased since: of the statements at {named}{more}."
+    if len(indexes) == 1:
+        named, what = f"The statement in log entry {indexes[0]} was", "it"
+    else:
+        shown = [str(index) for index in indexes[:_NAMED_MAX]]
+        last = f"{len(indexes) - _NAMED_MAX} more" if len(indexes) > _NAMED_MAX else shown.pop()
+        named = f"The statements in log entries {', '.join(shown)} and {last} were"
+        what = "them"
+    return f"{named} erased since, and this answer may rest on {what}."
 
 
 def asked_keys(stored: StoredAssessment) -> tuple[bytes, ...]:

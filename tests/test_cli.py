@@ -13,7 +13,8 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import ROOT
@@ -21,12 +22,11 @@ from rich.console import Console
 from sandbox import PRIVATE, SECRETS, enrol, run, told
 
 from cli.asking import print_answer
+from cli.membership import read_vkey
 from cli.opening import migrate, prepare_sandbox, write_ledger_keys
+from ledger.errors import InvalidInput
 from ledger.identity.key import Algorithm, generate_signing_jwk, parse_jwks
 from ledger_client.errors import InvalidAnswer
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SHOP = "https://shop-a.example"
 
@@ -96,9 +96,11 @@ def test_folder_without_a_sandbox_is_named_where_no_secret_is_set(
         result = run("elsewhere", *command)
         assert (result.exit_code, result.stdout) == (2, "")
         assert result.stderr == (
-            "bcl: There is no sandbox in elsewhere (`bcl serve` makes one), and the settings name "
-            "no ledger.\n"
+            f"bcl: There is no sandbox in {tmp_path / 'elsewhere'}, and the settings name no "
+            "ledger. `bcl --folder DIR` names another folder, and `bcl serve` makes a sandbox.\n"
         )
+    with pytest.raises(InvalidInput, match=rf"in {tmp_path / 'elsewhere'}:.*`bcl --folder DIR`"):
+        read_vkey(Path("elsewhere"))
     monkeypatch.setenv("BCL_TAG_KEY", "secret text")
     for command in commands:
         result = run("elsewhere", *command)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from conftest import ROOT
 from reports import claim
@@ -16,6 +17,9 @@ from ledger.identity.identifier import Kind
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+MANUAL = (ROOT / "docs" / "operating.md").read_text("utf-8")
+SECTION = MANUAL.partition("## Following a score\n")[2].split("\n## ")[0]
 
 
 def test_policies_are_published_tried_compared_and_answers_explained(tmp_path: Path) -> None:
@@ -86,19 +90,70 @@ def test_explained_answer_shows_every_sum_of_the_worked_value(tmp_path: Path) ->
     told = json.loads(run(folder, *command, "--json").stdout)
     plain = run(folder, *command).stdout
     [own], [link] = told["groups"], told["links"]
-    assert (own["mass"], own["reliability"], own["weight"]) == (1_000_000, 900_000, 599_999)
-    assert (link["mass"], link["reliability"], link["evidence"]) == (3_000_000, 900_000, 1_080_000)
-    assert (link["strength"], link["x"], link["weight"]) == (150_000, 81_000, 65_164)
-    assert (link["kind"], link["accounts"], link["shared"]) == ("addr", 1, {"addr": 1})
-    assert (told["direct_evidence"], told["linked_evidence"]) == (599_999, 65_164)
+    assert (own["S"], own["rel"], own["D"], own["weight"]) == (1_000_000, 900_000, 599_999, 599_999)
+    assert (link["S"], link["rel"], link["D"]) == (3_000_000, 900_000, 1_080_000)
+    assert (link["lambda"], link["X"], link["weight"]) == (150_000, 81_000, 65_164)
+    assert (link["kind"], link["n"], link["shared"]) == ("addr", 1, {"addr": 1})
+    assert (own["group"], own["platform"]) == (asker.group, asker.uri)
+    assert (link["group"], link["platform"]) == (reporter.group, reporter.uri)
+    assert (told["H_D"], told["H_L"]) == (599_999, 65_164)
     assert (own["points"], link["points"], told["score"]) == (360, 39, 399)
     assert (told["certain_score"], told["confidence"]) == (374, "one_platform")
     assert told["advice"] == answer["advice"]
     assert told["clears"] == answer["clears"]
     first, *sums, confidence, advice, clears, _ = plain.splitlines()
     assert first.startswith("399 MEDIUM  own_account   direct 374, linked 61, certain 374 ")
-    shown = (ROOT / "docs" / "operating.md").read_text("utf-8").split("## Following a score")[1]
-    assert sums == shown.split("```")[1].strip("\n").splitlines()
+    assert sums == SECTION.split("```")[1].strip("\n").splitlines()
     assert confidence == "confidence: one_platform"
     assert advice.startswith("advice: action require_live_evidence, review_window_hours 48,")
     assert clears.endswith("if_overturned 1")
+    assert_every_member_is_explained(told)
+
+
+def assert_every_member_is_explained(told: dict[str, Any]) -> None:
+    """Compare the JSON with the tables that explain it, name by name and in order."""
+    documented = re.findall(r"(?m)^\| (`.+?) \|", SECTION)
+    names = [re.findall(r"`([A-Za-z_]+)`", row) for row in documented]
+    members = [name for row in names for name in row]
+    parts = [*told["groups"][0], *told["links"][0], *told["reasons"][0]]
+    assert set(members) == {*told, *parts}
+    assert len(members) == len(set(members))
+
+
+def test_linked_accounts_are_told_by_platform_and_numbered_alike_by_every_explanation(
+    tmp_path: Path,
+) -> None:
+    """A reason of two groups stands once, and beside no group as if it were that group's alone."""
+    folder = tmp_path / "var"
+    now = datetime.now(UTC)
+    prepare_sandbox(folder)
+    device = claim(Kind.DEVICE, "tablet")
+    with open_own_ledger(folder, to_write=True) as ledger:
+        shops = [Simulator(ledger, f"shop-{letter}") for letter in "abc"]
+        for shop in shops:
+            shop.enrol(now)
+        shops[2].report("somebody else", (claim(Kind.PHONE, "else"),), now)
+        for shop in shops[:2]:
+            shop.report("me", phone_and_device("me"), now)
+            shop.report("flatmate", (device,), now)
+        asked = [
+            shops[2].ask(buyer, (*tokens, device), now)
+            for buyer, tokens in (("q", phone_and_device("me")), ("r", ()))
+        ]
+    for answer in asked:
+        told = json.loads(run(folder, "risk", "explain", str(answer["id"]), "--json").stdout)
+        assert [(one["number"], one["platform"]) for one in told["links"]] == [
+            (1, shops[0].uri),
+            (2, shops[1].uri),
+        ]
+    several, alone = (run(folder, "risk", "explain", str(one["id"])).stdout for one in asked)
+    for plain in (several, alone):
+        assert f"linked account 1 at {shops[0].uri} by device on " in plain
+        assert f"linked account 2 at {shops[1].uri} by device on " in plain
+    [reason] = [line for line in several.splitlines() if "two or more platforms" in line]
+    assert "group of" not in reason
+    points = sum(one["points"] for one in asked[0]["reasons"] if one["link"] is None)
+    assert reason.startswith("reason CONFIRMED_INCIDENTS_AT_SEVERAL_PLATFORMS, ")
+    assert abs(int(reason.split()[2]) - points) < 10
+    assert several.count("direct evidence of group of shop-") == 2
+    assert "direct evidence of" not in alone

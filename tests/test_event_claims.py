@@ -263,6 +263,8 @@ def test_statement_signed_exactly_seven_days_ago_is_accepted(
     late = now + EVENT_AGE_MAX
     with refused(shop.ledger, EventTooOld):
         accept_event(shop.ledger, token, late + timedelta(microseconds=1))
+    with pytest.raises(EventTooOld, match=r"more than 7 days ago.* new `iat` and a new `jti`\."):
+        accept_event(shop.ledger, token, late + timedelta(days=1))
     assert not accept_event(shop.ledger, token, late).repeated
 
 

@@ -5,15 +5,19 @@ And the commands `graph rebuild` and `graph export`: what they print, how they e
 
 from __future__ import annotations
 
+import errno
 import json
+import re
 import sys
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 import networkx as nx
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from conftest import ROOT
 from exact import settle
 from reports import claim
 from simulator import Simulator, phone_and_device
@@ -24,12 +28,14 @@ from cli.graph import graph
 from cli.opening import open_own_ledger, prepare_sandbox
 from ledger.errors import InvalidInput, LedgerCorrupt
 from ledger.exporting import NODES_MAX, ExportFormat, export_graph
-from ledger.identity.identifier import Bucket, Kind
+from ledger.graph.posting import HalfLife
+from ledger.identity.identifier import Binding, Bucket, Kind
 from ledger.incident.taxonomy import Conduct
 from ledger.store import tables
 from ledger.store.engine import begin_read, begin_write
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
     from pathlib import Path
 
@@ -39,7 +45,14 @@ if TYPE_CHECKING:
     from ledger.ledger import Ledger
 
 EPOCH = date(1970, 1, 1)
+NAMES: dict[str, Callable[[int], str]] = {
+    "half_life": lambda code: HalfLife(code).name.lower(),
+    "binding": lambda code: Binding.from_code(code).value,
+    "declared": lambda code: Bucket.from_code(code).value,
+}
 WHOLE = {"accounts", "identifiers", "edges", "postings"}
+NUMBERS = {"int32", "int64", "date32[day]"}
+WORDS = {*Kind, *Binding, *Bucket, *(one.name.lower() for one in HalfLife)}
 ADDRESS = claim(Kind.ADDR, "of many", here=Bucket.FEW)
 
 
@@ -107,7 +120,7 @@ def test_parquet_holds_every_row_by_numbers(
     assert {name: len(rows) for name, rows in read.items()} == exported.rows
     kinds = {number[row["id"]]: row["kind"] for row in stored["identifier"]}
     assert {row["identifier"]: row["kind"] for row in read["identifiers"]} == {
-        i: kind for i, kind in kinds.items() if kind
+        i: Kind.from_code(kind).value for i, kind in kinds.items() if kind
     }
     accounts = {i for i, kind in kinds.items() if not kind}
     assert {row["account"] for row in read["accounts"]} == accounts
@@ -121,6 +134,7 @@ def test_parquet_holds_every_row_by_numbers(
                 for key in ("first_day", "last_day")
                 if key in row
             }
+            row |= {key: name(row[key]) for key, name in NAMES.items() if key in row}
         assert sorted(map(repr, (sorted(row.items()) for row in expected))) == sorted(
             map(repr, (sorted(row.items()) for row in read[name]))
         )
@@ -187,9 +201,47 @@ def test_no_file_holds_a_lookup_key_a_pseudonym_or_a_statement(
     assert not [one for one in hidden if one in held]
     for path in exported.files:
         assert path.stat().st_mode & 0o077 == 0
-        if form is ExportFormat.PARQUET:  # packed as it is, it has no place for bytes or text
-            sorts = {str(one.type) for one in pq.read_schema(path)}
-            assert sorts <= {"int16", "int32", "int64", "date32[day]"}
+        if form is ExportFormat.PARQUET:  # packed as it is: only its known words are text
+            table = pq.read_table(path)
+            worded = [column for column in table.columns if pa.types.is_dictionary(column.type)]
+            assert {str(one.type) for one in table.columns if one not in worded} <= NUMBERS
+            assert {word for column in worded for word in column.to_pylist()} <= WORDS
+
+
+def test_manual_explains_every_column_of_every_parquet_file_and_no_other(
+    ledger: Ledger, shops: list[Simulator], tmp_path: Path
+) -> None:
+    exported = export(ledger, tmp_path / "out", ExportFormat.PARQUET)
+    assert shops
+    manual = (ROOT / "docs" / "operating.md").read_text("utf-8")
+    section = manual.partition("## An exported graph\n")[2].split("\n## ")[0]
+    explained = re.findall(r"(?m)^\| (`.+?`) \| (.+?) \| .+ \|$", section)
+    columns = [
+        (file, name)
+        for names, files in explained
+        for name in re.findall(r"`(\w+)`", names)
+        for file in files.split(", ")
+    ]
+    held = [(path.stem, name) for path in exported.files for name in pq.read_schema(path).names]
+    assert sorted(columns) == sorted(held)
+
+
+@pytest.mark.parametrize("form", ExportFormat)
+@pytest.mark.parametrize(("table", "name"), [("identifier", "kind"), ("edge", "binding")])
+def test_code_without_a_meaning_is_refused(
+    ledger: Ledger,
+    shops: list[Simulator],
+    tmp_path: Path,
+    form: ExportFormat,
+    table: str,
+    name: str,
+) -> None:
+    assert shops
+    with begin_write(ledger.database) as connection:
+        connection.execute(text(f"UPDATE {table} SET {name} = 77"))
+    with pytest.raises(LedgerCorrupt, match=name):
+        export(ledger, tmp_path / "out", form)
+    assert not list(tmp_path.glob("*out*"))
 
 
 def test_empty_ledger_is_exported_in_every_form(ledger: Ledger, tmp_path: Path) -> None:
@@ -313,6 +365,20 @@ def test_export_writes_what_it_tells(sandbox: Path, tmp_path: Path) -> None:
         assert all((tmp_path / path).is_file() for path in exported["files"])
         assert min(exported["rows"].values()) > 0
     assert run(sandbox, "export", "--format", "dot", "--out", "x").exit_code == 2
+
+
+@pytest.mark.parametrize("form", ExportFormat)
+def test_export_that_finds_no_folder_or_a_place_that_is_taken_names_what_was_asked_for(
+    sandbox: Path, tmp_path: Path, form: ExportFormat
+) -> None:
+    taken = tmp_path / "taken"
+    (taken / "accounts.parquet" / "full").mkdir(parents=True)
+    blocked = taken / "accounts.parquet" if form is ExportFormat.PARQUET else taken
+    gone = tmp_path / "gone" / "x"
+    for out, named, number in ((gone, gone, errno.ENOENT), (taken, blocked, errno.EISDIR)):
+        told = run(sandbox, "export", "--format", form.value, "--out", str(out))
+        assert isinstance(told.exception, OSError)
+        assert (told.exception.errno, told.exception.filename) == (number, str(named))
 
 
 @pytest.mark.parametrize("library", ["numpy", "scipy", "pyarrow"])

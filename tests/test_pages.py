@@ -22,6 +22,7 @@ import httpx
 import pytest
 
 from api.app import OPERATIONS, create_app
+from api.documentation import render_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -219,3 +220,18 @@ def test_page_is_readable_without_script(site: Site) -> None:
         assert f'href="#{one.name}"' in page
         assert f'id="{one.name}"' in page
     assert Words(FAULTY).acting == ["style", "img", "script"]
+
+
+def test_what_a_description_has_between_backticks_is_code_and_nothing_else_is(site: Site) -> None:
+    page = httpx.get(f"{site.origin}/docs").text
+    prose = re.sub(r"(?s)<pre>.*?</pre>", "", page)
+    assert "`" not in prose
+    assert "With <code>Accept: application/jwt</code> the answer is" in prose
+    told = "Take `a<b`, `&` or ` alone, not ``"
+    reply = {"200": {"description": told}}
+    one = {"summary": told, "description": told, "operationId": "x", "tags": ["y"], "security": []}
+    about = {"title": "z", "description": told}
+    planted = render_page({"info": about, "paths": {"/": {"get": one | {"responses": reply}}}})
+    rendered = "Take <code>a&lt;b</code>, <code>&amp;</code> or ` alone, not ``"
+    assert planted.count(rendered) == 4
+    assert "`a" not in planted

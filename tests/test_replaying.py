@@ -21,6 +21,7 @@ from ledger.identity.identifier import Bucket, Kind
 from ledger.incident.taxonomy import Conduct
 from ledger.recording import VALID_FOR, Asking
 from ledger.replaying import replay_assessment
+from ledger.risk.advice import Purpose
 from ledger.store.engine import begin_write
 from ledger.store.tables import assessment
 
@@ -110,11 +111,35 @@ def test_answer_that_rested_on_what_was_erased_is_shown_to_nobody_again(
     for recall in (find_assessment, show_merchant, replay_assessment):
         with pytest.raises(InputsErased) as told:
             recall(ledger, caller, relied)
-        assert told.value.detail.endswith("erased since: of the statements at 3.")
+        assert told.value.detail == (
+            "The statement in log entry 3 was erased since, and this answer may rest on it."
+        )
     assert find_assessment(ledger, caller, other.id).text == other.text
     assert replay_assessment(ledger, caller, other.id).differing == ()
     after = assess_risk(ledger, caller, b.request("asked", BUYER), now)
     assert find_assessment(ledger, caller, after.id).text == after.text
+
+
+@pytest.mark.parametrize(
+    ("erased", "named"),
+    [(2, "3 and 5"), (10, "3, 5, 7, 9, 11, 13, 15, 17, 19 and 21"), (12, "19, 21 and 2 more")],
+)
+def test_entries_that_were_erased_are_named_up_to_ten(
+    ledger: Ledger, simulator: Callable[..., Simulator], now: datetime, erased: int, named: str
+) -> None:
+    a, b = simulator("shop-a"), simulator("shop-b")
+    sent = [a.report(f"buyer {number}", BUYER, now) for number in range(12)]
+    settle(ledger, now)
+    asking = Asking("batch", b"one body")
+    many = [b.request("asked", BUYER)]
+    assess_batch(ledger, b.caller(now), many, now, asking)
+    for one in sent[:erased]:
+        decide(ledger, one.incident_id, now)
+    with pytest.raises(InputsErased) as told:
+        assess_batch(ledger, b.caller(now), many, now + VALID_FOR, asking)
+    assert told.value.detail.startswith("The statements in log entries 3")
+    rest = f"{named} were erased since, and this answer may rest on them."
+    assert told.value.detail.endswith(rest)
 
 
 def test_idempotency_key_shows_nothing_that_rested_on_what_was_erased(
@@ -201,3 +226,23 @@ def test_merchant_sees_the_band_and_the_time_and_nothing_else(
     }
     with pytest.raises(UnknownAssessment):
         show_merchant(ledger, a.caller(now), given.id)
+
+
+def test_time_to_review_tells_a_merchant_that_low_is_not_granted_and_not_which_of_two_causes(
+    ledger: Ledger, simulator: Callable[..., Simulator], now: datetime
+) -> None:
+    """At a checkout the marker is the only cause: docs/scoring.md and the threat model say so."""
+    a, b = simulator("shop-a"), simulator("shop-b")
+    shared = (claim(Kind.PAY, "card"), claim(Kind.DEVICE, "tablet"))
+    a.report("one", shared, now)
+    b.send(b.marking("marked", (), now), now)
+    settle(ledger, now)
+    hours = []
+    for purpose in (Purpose.REFUND_ONLY_CLAIM, Purpose.CHECKOUT):
+        for buyer, tokens in (("nobody", ()), ("marked", ()), ("flatmate", shared)):
+            question = b.request(buyer, tokens, purpose=purpose)
+            given = assess_risk(ledger, b.caller(now), question, now)
+            shown = show_merchant(ledger, b.caller(now), given.id)
+            assert shown["level"] == "LOW"
+            hours.append(shown["review_window_hours"])
+    assert hours == [0, 48, 48, 0, 48, 0]

@@ -211,7 +211,10 @@ def verify_event_token(
 def check_age(claims: Mapping[str, object], *, received_at: datetime, age_max: timedelta) -> None:
     """Refuse a statement that was signed too long ago. *Raises*: EventTooOld."""
     if _time(claims, "iat") < received_at.timestamp() - age_max.total_seconds():
-        raise EventTooOld("The statement was signed too long ago.")
+        raise EventTooOld(
+            f"The statement was signed more than {age_max.days} days ago: state it again, with a "
+            "new `iat` and a new `jti`."
+        )
 
 
 def verify_client_assertion(

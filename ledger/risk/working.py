@@ -19,19 +19,25 @@ if TYPE_CHECKING:
 
 
 class Borne(NamedTuple):
-    """What was borne: S after decay, the reporters' reliability, and D of both.
+    """What was borne: the evidence S as of the day, rel of its reporters, and D of both.
 
     *Units*: micro-units, as everywhere here.
     """
 
-    mass: int
-    reliability: int
     evidence: int
+    reliability: int
+    saturated: int
 
 
 class LinkWorking(NamedTuple):
-    """What an associated account bears, λ over the kinds with their n, and X_a."""
+    """What an associated account bears, λ over the kinds with their n, and X_a.
 
+    *Shape*: `platform` is the row of the account's platform, which its replay shares with the
+    ledger; `group` is that platform's.
+    """
+
+    platform: int
+    group: str
     borne: Borne
     shared: tuple[tuple[Kind, int], ...]
     strength: int
@@ -52,19 +58,21 @@ def work_out(neighbourhood: Neighbourhood, policy: RiskPolicy, day: int) -> Work
     fading = fade(neighbourhood, policy)
 
     def borne(reliability: int, rows: Rows) -> Borne:
-        masses = [
+        evidence = [
             decayed_mass(mass, day, half_life, policy.epoch_day) for mass, half_life, _, _ in rows
         ]
-        evidence = bear(reliability, rows, day, policy.epoch_day)
-        return Borne(sum(masses), reliability, evidence)
+        saturated = bear(reliability, rows, day, policy.epoch_day)
+        return Borne(sum(evidence), reliability, saturated)
 
     groups = [borne(one.reliability, one.rows) for one in fading.groups]
     weighed, linked, _ = weigh_links(fading, day)
     return Working(
-        tuple([one for one in groups if one.evidence]),
+        tuple([one for one in groups if one.saturated]),
         tuple(
             [
                 LinkWorking(
+                    link.bearer.platform,
+                    link.bearer.group,
                     borne(link.reliability, link.rows),
                     tuple([(Kind.from_code(kind), n) for kind, n in link.bearer.shared]),
                     link.strength,
@@ -73,6 +81,6 @@ def work_out(neighbourhood: Neighbourhood, policy: RiskPolicy, day: int) -> Work
                 for link, weight in weighed
             ]
         ),
-        sum([one.evidence for one in groups]),
+        sum([one.saturated for one in groups]),
         linked,
     )
