@@ -112,7 +112,7 @@ def test_faults_of_a_long_batch_are_told_as_those_of_a_short_one(asker: Asker) -
 
 
 def walk_strings(value: object) -> Iterator[str]:
-    """Give every string of a parsed body, but for enumerations, of which each word is one object."""
+    """Give every string of a parsed body, but no member of an enumeration: each is one object."""
     if type(value) is str:
         yield value
     elif isinstance(value, dict):
