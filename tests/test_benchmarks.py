@@ -126,3 +126,22 @@ def test_linking_ends_badly_below_what_is_asked_and_where_nothing_is_measured(
     ):
         with pytest.raises(SystemExit, match=told):
             link(edges, label, *arguments)
+
+
+def test_linking_reads_the_graph_beside_the_repository_and_holds_it_to_its_mean(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    linking = importlib.import_module("linking")
+    place = ROOT.parent / "shared" / "data" / "reddit_bans.npz"
+    assert linking.GRAPH.resolve() == place.resolve()
+    graph = tmp_path / "graph.npz"
+    monkeypatch.setattr(linking, "GRAPH", graph)
+    mixed = [int(account % 4 == 0) for account in range(len(LABEL))]
+    for arguments in ([], [str(graph)]):
+        monkeypatch.setattr(sys, "argv", ["linking.py", *arguments])
+        np.savez(graph, edges=np.array(SHARED), label=np.array(LABEL))
+        linking.main()
+        assert capsys.readouterr().out.startswith("96 accounts, 24 of them bad, on 12 identifiers")
+        np.savez(graph, edges=np.array(SHARED), label=np.array(mixed))
+        with pytest.raises(SystemExit, match="The mean is below 0.64."):
+            linking.main()
