@@ -143,5 +143,5 @@ def test_linking_reads_the_graph_beside_the_repository_and_holds_it_to_its_mean(
         linking.main()
         assert capsys.readouterr().out.startswith("96 accounts, 24 of them bad, on 12 identifiers")
         np.savez(graph, edges=np.array(SHARED), label=np.array(mixed))
-        with pytest.raises(SystemExit, match="The mean is below 0.64."):
+        with pytest.raises(SystemExit, match=r"The mean is below 0\.64\."):
             linking.main()

@@ -289,3 +289,22 @@ def test_rows_that_are_left_out_are_told_of(
         found = explore_incident(ledger, shop.caller(now), sent.incident_id)
         assert (len(found.accounts), found.truncated) == (seen, rows_max < 5)
         assert [one.middle for one in found.accounts].index(True) == 0
+
+
+def test_identifiers_that_are_not_read_any_more_are_told_of(
+    ledger: Ledger,
+    simulator: Callable[..., Simulator],
+    now: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shop, other = simulator("shop-a"), simulator("shop-b")
+    phone, device = BUYER
+    other.report("near", (device,), now)
+    other.report("far", (phone,), now)
+    sent = shop.report("one", BUYER, now)
+    settle(ledger, now)
+    for rows_max, seen in ((4, 3), (3, 2)):
+        monkeypatch.setattr("ledger.exploring.ROWS_MAX", rows_max)
+        found = explore_incident(ledger, shop.caller(now), sent.incident_id)
+        assert [one.kind for one in found.identifiers] == [Kind.DEVICE, Kind.PHONE]
+        assert (len(found.accounts), found.truncated) == (seen, rows_max < 4)
