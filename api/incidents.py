@@ -124,7 +124,7 @@ class NetworkLink(BaseModel):
 
 
 class Network(BaseModel):
-    """The surroundings of an incident's account. `truncated` where accounts were left out."""
+    """The surroundings of an incident's account. `truncated` where anything was left out."""
 
     accounts: list[NetworkAccount]
     identifiers: list[NetworkIdentifier]
@@ -167,8 +167,9 @@ class Network(BaseModel):
 def read_neighbourhood(ledger: Ledger, call: Call[None]) -> Answer:
     """Read what surrounds the account of one of your incidents.
 
-    One step: its identifiers, and the accounts that bear incidents under them. Names hold within
-    one answer. Whose accounts the others are isn't said.
+    One step: its identifiers, and the accounts that bear incidents under them. Accounts and
+    identifiers are 200 in all at most: what links most strongly stays, and `truncated` says that
+    something is left out. Names hold within one answer. Whose accounts the others are isn't said.
     """
     network = explore_incident(ledger, call.caller, call.path["incident_id"])
     return render_json(

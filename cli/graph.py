@@ -33,7 +33,11 @@ def graph() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def rebuild(folder: Path, as_json: bool) -> None:
-    """Derive all postings again and compare state hashes; exit 1 where they differ."""
+    """Derive all postings again and compare state hashes; exit 1 where they differ.
+
+    Which identifiers there must be follows from what refers to them. Incidents, edges and the kinds
+    of identifiers are taken as stored: only `bcl log audit` holds those against the statements.
+    """
     rebuilding = _load("ledger.rebuilding")
     with open_own_ledger(folder, to_write=False) as ledger:
         rebuilt: Rebuilt = show_progress(
@@ -196,4 +200,5 @@ def _tell(rebuilt: Rebuilt) -> None:
 def _describe(one: DifferingRow) -> str:
     where = ", ".join(map(str, one.indexes)) or "none"
     fields = f" ({', '.join(one.fields)})" if one.fields else ""
-    return f"a {one.table} is {one.how}{fields}; entries: {where}"
+    article = "an" if one.table == "identifier" else "a"
+    return f"{article} {one.table} is {one.how}{fields}; entries: {where}"

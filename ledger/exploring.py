@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ledger.deriving import find_keys, read_report
-from ledger.graph.ego import EgoNetwork, build_ego
+from ledger.graph.ego import EgoNetwork, build_ego, choose_readable, rank_identifiers
 from ledger.identity.platform import require_scope
 from ledger.judging import own_report
 from ledger.ledger import learn_policies
@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     from ledger.ledger import Ledger
     from ledger.store.engine import Connection
 
+ROWS_MAX = 10_000  # read of accounts behind the identifiers
+
 
 def explore_incident(ledger: Ledger, caller: Caller, incident_id: str) -> EgoNetwork:
     """Give the network around the account of one of the caller's own incidents.
 
-    *Shape*: empty where the incident doesn't count. *Raises*: UnknownIncident.
+    *Shape*: NODES_MAX nodes at most, none where the incident doesn't count. *Raises*:
+    UnknownIncident.
     """
     require_scope(caller, "incidents:read")
     with begin_read(ledger.database, snapshot=True) as connection:
@@ -31,11 +34,15 @@ def explore_incident(ledger: Ledger, caller: Caller, incident_id: str) -> EgoNet
         if known is None or known.account is None:
             return EgoNetwork((), (), (), truncated=False)
         keys = _name_keys(ledger, connection, known.account)
-        rows, counts = surroundings.select_ego(connection, known.account, keys)
         version = entries.read_state(connection).policy_version
-        rules = learn_policies(ledger, connection, version).kinds
-    asker = known.platform, caller.platform.group
-    return build_ego(rows, counts, known.account, asker, rules)
+        policy = learn_policies(ledger, connection, version)
+        counts = surroundings.select_ego_counts(connection, known.account, keys)
+        group = caller.platform.group
+        links = rank_identifiers(counts, group, policy.kinds, policy.multiplicity_k)
+        read, is_more = choose_readable(links, ROWS_MAX)
+        rows = surroundings.select_ego_rows(connection, known.account, read, ROWS_MAX + 1)
+    cut = is_more or len(rows) > ROWS_MAX
+    return build_ego(links, rows[:ROWS_MAX], known.account, known.platform, cut=cut)
 
 
 def _name_keys(ledger: Ledger, connection: Connection, account: int) -> set[bytes]:

@@ -7,13 +7,23 @@ from typing import TYPE_CHECKING
 import networkx as nx
 import pytest
 from exact import POLICY, settle
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from overriding import ask
 from reports import claim
 from simulator import phone_and_device
 
 from ledger.errors import UnknownIncident
 from ledger.exploring import explore_incident
-from ledger.graph.ego import NODES_MAX, EgoCount, EgoRow, build_ego
+from ledger.graph.ego import (
+    NODES_MAX,
+    EgoCount,
+    EgoNetwork,
+    EgoRow,
+    build_ego,
+    choose_readable,
+    rank_identifiers,
+)
 from ledger.graph.posting import Multiplicity
 from ledger.identity.identifier import Bucket, Kind
 
@@ -55,8 +65,8 @@ def test_network_is_what_the_statements_say_one_step_around(
     assert explore_incident(ledger, a.caller(now), sent.incident_id).accounts == ()
 
 
-def rows(kind: Kind, identifier: int, accounts: range) -> list[EgoRow]:
-    return [EgoRow(identifier, kind.code, account, 1, 1, 20_000, 20_000) for account in accounts]
+def rows(identifier: int, accounts: range) -> list[EgoRow]:
+    return [EgoRow(identifier, account, 1, 1, 20_000, 20_000) for account in accounts]
 
 
 def count(kind: Kind, identifier: int, *groups: int) -> list[EgoCount]:
@@ -67,25 +77,34 @@ def count(kind: Kind, identifier: int, *groups: int) -> list[EgoCount]:
     ]
 
 
-ASKER = 1, "1"
+MIDDLE = 1
+OWN_ROW = EgoRow(MIDDLE, MIDDLE, 1, 3, 20_000, 20_000)
+
+
+def build(
+    borne: list[EgoRow], counts: list[EgoCount], platform: int = 1, *, cut: bool = False
+) -> EgoNetwork:
+    """Build the network around account 1 of group 1."""
+    links = rank_identifiers(counts, "1", POLICY.kinds, POLICY.multiplicity_k)
+    return build_ego(links, [OWN_ROW, *borne], MIDDLE, platform, cut=cut)
 
 
 def test_hub_is_named_and_leads_nowhere() -> None:
     phones = count(Kind.PHONE, 9, 11)
     many = [one._replace(counted=one.counted._replace(bucket=Bucket.CROWD.code)) for one in phones]
-    found = build_ego(rows(Kind.PHONE, 9, range(1, 12)), many, 1, ASKER, POLICY.kinds)
+    found = build(rows(9, range(1, 12)), many)
     assert [(one.kind, one.hub) for one in found.identifiers] == [(Kind.PHONE, True)]
     assert len(found.accounts) == 1
-    below = rows(Kind.PHONE, 9, range(1, 11))
-    found = build_ego(below, count(Kind.PHONE, 9, 10), 1, ASKER, POLICY.kinds)
+    assert not found.truncated
+    found = build(rows(9, range(1, 11)), count(Kind.PHONE, 9, 10))
     assert (len(found.accounts), found.identifiers[0].hub) == (10, False)
-    crowd = build_ego([], count(Kind.PHONE, 9, 500), 1, ASKER, POLICY.kinds)  # not even read
+    crowd = build([], count(Kind.PHONE, 9, 500))  # not even read
     assert [(one.accounts, one.hub) for one in crowd.identifiers] == [(500, True)]
+    assert [(one.middle, one.incidents) for one in crowd.accounts] == [(True, 3)]
 
 
 def test_accounts_are_counted_by_group_as_the_score_does() -> None:
-    shared = rows(Kind.PHONE, 9, range(1, 14))
-    found = build_ego(shared, count(Kind.PHONE, 9, 1, 4, 4, 4), 1, ASKER, POLICY.kinds)
+    found = build(rows(9, range(1, 14)), count(Kind.PHONE, 9, 1, 4, 4, 4))
     assert [(one.accounts, one.hub) for one in found.identifiers] == [(4, False)]
     assert len(found.accounts) == 13
 
@@ -129,16 +148,17 @@ def test_separated_accounts_arent_in_each_others_network(
 
 
 def test_network_is_bounded() -> None:
+    places = range(8)
     crowd = [
         row
-        for place in range(8)
-        for row in rows(Kind.ADDR, 1000 + place, range(1 + 49 * place, 50 + 49 * place))
+        for place in places
+        for row in rows(1000 + place, range(1 + 49 * place, 50 + 49 * place))
     ]
-    crowd += [EgoRow(1000 + place, Kind.ADDR.code, 1, 1, 1, 0, 0) for place in range(1, 8)]
-    counts = [one for place in range(8) for one in count(Kind.ADDR, 1000 + place, 49)]
-    found = build_ego(crowd, counts, 1, (2, "1"), POLICY.kinds)
+    crowd += [EgoRow(1000 + place, MIDDLE, 1, 1, 0, 0) for place in places[1:]]
+    counts = [one for place in places for one in count(Kind.ADDR, 1000 + place, 49)]
+    found = build(crowd, counts, platform=2)
     assert found.truncated
-    assert len(found.accounts) + len(found.identifiers) <= NODES_MAX
+    assert len(found.accounts) + len(found.identifiers) == NODES_MAX
     assert not any(one.own for one in found.accounts)
 
 
@@ -166,3 +186,125 @@ def test_account_alone_on_an_identifier_is_counted_as_its_latest_report_declared
     shop.retract(sent.pop(), now)
     settle(ledger, now)
     assert home(sent[0].incident_id) == 2
+
+
+@st.composite
+def surroundings(draw: st.DrawFn) -> tuple[list[EgoRow], list[EgoCount]]:
+    """Draw identifiers of account 1, some alone, and runs of accounts behind the others."""
+    kinds = st.sampled_from([Kind.PHONE, Kind.DEVICE, Kind.ADDR, Kind.NID])
+    some = st.lists(st.tuples(kinds, st.integers(2, 400), st.integers(0, 60)), max_size=12)
+    borne, counts = [], []
+    alone = draw(st.integers(0, 250))
+    for number in range(alone):
+        counts += count(Kind.EMAIL, 20_000 + number, 1)
+    for number, (kind, first, behind) in enumerate(draw(some), 10_000):
+        borne += rows(number, range(MIDDLE, MIDDLE + 1)) + rows(
+            number, range(first, first + behind)
+        )
+        counts += count(kind, number, 1 + behind)
+    random = draw(st.randoms(use_true_random=False))
+    random.shuffle(borne)
+    random.shuffle(counts)
+    return borne, counts
+
+
+@settings(max_examples=100)
+@given(surroundings())
+def test_what_stays_is_bounded_whole_and_linked_most_strongly(
+    drawn: tuple[list[EgoRow], list[EgoCount]],
+) -> None:
+    borne, counts = drawn
+    found = build(borne, counts)
+    links = rank_identifiers(counts, "1", POLICY.kinds, POLICY.multiplicity_k)
+    weights = {one.identifier: one.weight for one in links if one.leads}
+    strongest: dict[int, int] = {}
+    for row in borne:
+        if row.account != MIDDLE and row.identifier in weights:
+            most = strongest.get(row.account, 0)
+            strongest[row.account] = max(most, weights[row.identifier])
+    nodes = len(found.accounts) + len(found.identifiers)
+    assert nodes <= NODES_MAX
+    assert found.truncated == (1 + len(strongest) + len(links) > NODES_MAX)
+    assert nodes == NODES_MAX or not found.truncated
+    assert [one.middle for one in found.accounts] == [True] + [False] * (len(found.accounts) - 1)
+    names = {one.name for one in found.accounts} | {one.name for one in found.identifiers}
+    assert set(nx.Graph(found.links)) | {"account-1"} == names
+    # Each by the strongest of its links: the strongest identifiers and accounts there are.
+    named = {one.name: link for one, link in zip(found.identifiers, links, strict=False)}
+    assert [(one.kind.code, one.accounts) for one in found.identifiers] == [
+        (one.kind, one.n) for one in named.values()
+    ]
+    best = [
+        max(named[name].weight for source, name in found.links if source == one.name)
+        for one in found.accounts[1:]
+    ]
+    assert best == sorted(strongest.values(), reverse=True)[: len(best)]
+    assert found == build(sorted(borne), sorted(counts))
+
+
+def test_identifiers_that_lead_somewhere_are_read_until_rows_are_too_many() -> None:
+    counts = count(Kind.PHONE, 11, 6) + count(Kind.PHONE, 12, 1) + count(Kind.PHONE, 13, 4)
+    counts += count(Kind.PHONE, 14, 500) + count(Kind.PHONE, 15, 5)
+    links = rank_identifiers(counts, "1", POLICY.kinds, POLICY.multiplicity_k)
+    assert [one.identifier for one in links] == [13, 15, 11, 14, 12]
+    for rows_max, chosen in ((1, [13]), (9, [13, 15]), (14, [13, 15]), (15, [13, 15, 11])):
+        assert choose_readable(links, rows_max) == (chosen, len(chosen) < 3)
+    assert choose_readable([], 1) == ([], False)
+    many = [one for number in range(NODES_MAX) for one in count(Kind.PHONE, 100 + number, 2)]
+    links = rank_identifiers(many, "1", POLICY.kinds, POLICY.multiplicity_k)
+    assert choose_readable(links, 10_000) == (list(range(100, 99 + NODES_MAX)), True)
+    assert build([], count(Kind.PHONE, 11, 2), cut=True).truncated
+
+
+def test_reports_of_ever_new_identifiers_fill_no_more_than_the_bound(
+    ledger: Ledger, simulator: Callable[..., Simulator], now: datetime
+) -> None:
+    shop, other = simulator("shop-a"), simulator("shop-b")
+    for number in range(20):
+        many = tuple(claim(Kind.EMAIL, f"{number} {place}") for place in range(15))
+        sent = shop.report("one", many, now)
+    other.report("two", (many[7],), now)
+    settle(ledger, now)
+    found = explore_incident(ledger, shop.caller(now), sent.incident_id)
+    assert found.truncated
+    assert len(found.accounts) + len(found.identifiers) == NODES_MAX
+    assert [(one.own, one.incidents) for one in found.accounts] == [(True, 20), (False, 1)]
+    assert ("account-2", "identifier-1") in found.links
+
+
+def test_rows_that_are_left_out_are_told_of(
+    ledger: Ledger,
+    simulator: Callable[..., Simulator],
+    now: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shop, other = simulator("shop-a"), simulator("shop-b")
+    person = (claim(Kind.NID, "person"),)
+    for number in range(4):
+        other.report(f"{number}", person, now)
+    sent = shop.report("one", person, now)  # the last row by number
+    settle(ledger, now)
+    for rows_max, seen in ((5, 5), (4, 4), (1, 1)):
+        monkeypatch.setattr("ledger.exploring.ROWS_MAX", rows_max)
+        found = explore_incident(ledger, shop.caller(now), sent.incident_id)
+        assert (len(found.accounts), found.truncated) == (seen, rows_max < 5)
+        assert [one.middle for one in found.accounts].index(True) == 0
+
+
+def test_identifiers_that_are_not_read_any_more_are_told_of(
+    ledger: Ledger,
+    simulator: Callable[..., Simulator],
+    now: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shop, other = simulator("shop-a"), simulator("shop-b")
+    phone, device = BUYER
+    other.report("near", (device,), now)
+    other.report("far", (phone,), now)
+    sent = shop.report("one", BUYER, now)
+    settle(ledger, now)
+    for rows_max, seen in ((4, 3), (3, 2)):
+        monkeypatch.setattr("ledger.exploring.ROWS_MAX", rows_max)
+        found = explore_incident(ledger, shop.caller(now), sent.incident_id)
+        assert [one.kind for one in found.identifiers] == [Kind.DEVICE, Kind.PHONE]
+        assert (len(found.accounts), found.truncated) == (seen, rows_max < 4)

@@ -21,7 +21,7 @@ from conftest import ROOT
 from exact import settle
 from reports import claim
 from simulator import Simulator, phone_and_device
-from sqlalchemy import create_engine, func, select, text
+from sqlalchemy import create_engine, func, select, text, update
 
 from cli.errors import AskedWrongly
 from cli.graph import graph
@@ -352,7 +352,27 @@ def test_rebuild_tells_both_hashes_and_ends_by_whether_they_agree(sandbox: Path)
     assert all(one["indexes"] for one in again["differences"])
     shown = run(sandbox, "rebuild")
     assert shown.exit_code == 1
-    assert "changed (mass); entries:" in shown.stdout
+    assert "a posting is changed (mass); entries:" in shown.stdout
+
+
+def test_rebuild_tells_identifiers_that_are_gone_and_that_are_nobodys(sandbox: Path) -> None:
+    engine = create_engine(f"sqlite:///{sandbox}/ledger.sqlite")
+    with engine.begin() as connection:
+        incident = select(tables.incident.c.account, tables.incident.c.reported_index)
+        account, index = connection.execute(incident.order_by("reported_index").limit(1)).one()
+        gone = select(tables.identifier.c.token).where(tables.identifier.c.id == account)
+        token = connection.execute(gone).scalar_one()
+        moved = update(tables.identifier).where(tables.identifier.c.token == token)
+        connection.execute(moved.values(id=424_242))
+    engine.dispose()
+    shown = run(sandbox, "rebuild")
+    told = json.loads(run(sandbox, "rebuild", "--json").stdout)
+    missing, unexpected, *_ = shown.stdout.splitlines()
+    assert (shown.exit_code, told["equal"], told["differing"]) == (1, False, 2)
+    assert missing.startswith("an identifier is missing; entries: ")
+    assert index in told["differences"][0]["indexes"]
+    assert unexpected == "an identifier is unexpected; entries: none"
+    assert "log audit" in run(sandbox, "rebuild", "--help").stdout
 
 
 def test_export_writes_what_it_tells(sandbox: Path, tmp_path: Path) -> None:

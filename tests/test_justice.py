@@ -23,7 +23,17 @@ from ledger.identity.identifier import Bucket, Kind
 sys.path.append(str(ROOT / "bench"))
 
 import justice
-from justice import CHECKS, Findings, Trial, draw_charts, exit_code, summarise
+from justice import Trial, exit_code
+from justice_tables import (
+    CHARTS,
+    CHECKS,
+    SECTIONS,
+    Findings,
+    draw_charts,
+    name_seeds,
+    print_table,
+    summarise,
+)
 from memory_index import POLICY, Asked, MemoryIndex, Rulebook, judge
 from population import Population, Rates, Standing
 
@@ -199,19 +209,47 @@ def test_command_prints_every_section_and_check(
     monkeypatch.setattr(sys, "argv", ["justice.py", "--people", "800", "--seeds", "2"])
     assert justice.main() == 0
     told = capsys.readouterr().out
-    assert all(title in told for title in justice.SECTIONS.values())
+    assert all(title in told for title in SECTIONS.values())
     assert all(f": {claim}" in told for claim in CHECKS.values())
+    first, second, *_ = told.splitlines()
+    assert first == "800 people in each of 2 societies, 730 days."
+    assert second.startswith("Means over seeds 1–2, ± half of the 95 % confidence interval")
+    for table in told.split("\n\n")[1:-1]:
+        heading, *rows = table.splitlines()[1:]
+        assert heading.endswith("  seeds")
+        for row in rows:  # of two seeds every value has its interval, of one none
+            assert row.rsplit("  ", 1)[-1] in {"1–2", "1", "2"}, row
+            assert row.endswith("  1–2") == ("±" in row) == (" –" not in row[36:-6]), row
+
+
+def test_rows_name_the_seeds_that_they_are_of(
+    found: Findings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert [name_seeds(seeds) for seeds in ((), (3,), (3, 1, 2), (1, 2, 4, 7, 6))] == [
+        *("", "3", "1–3", "1–2, 4, 6–7"),
+    ]
+    assert found.seed == SEED
+    values = {("liar", "grant", "before"): 1.0, ("honest", "all", "above LOW"): 2.0}
+    some = [Findings(seed, values if seed in {2, 3, 5} else {}) for seed in range(1, 6)]
+    print_table(summarise(some), some)
+    told = capsys.readouterr().out
+    (grant,) = (row for row in told.splitlines() if row.startswith("  grant "))
+    (marked,) = (row for row in told.splitlines() if row.startswith("  all "))
+    assert grant.endswith("1.000 ±   0.000  2–3, 5")
+    assert marked.endswith("1.200 ±   1.360  1–5")  # what two of them don't show is nothing there
+    assert told.startswith("Means over seeds 1–5,")
+    assert "What must hold without exception, in seeds 1–5" in told
 
 
 def test_one_seed_has_no_interval_and_a_bound_without_cases_isnt_said_to_hold(
     found: Findings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     check = next(iter(CHECKS))
-    justice.print_table(summarise([found]), [found])
+    print_table(summarise([found]), [found])
     told = capsys.readouterr().out
     assert "nan" not in told
     assert "–" in told
-    justice.print_table(summarise([found]), [replace(found, broken=Counter(), tried=Counter())])
+    print_table(summarise([found]), [replace(found, broken=Counter(), tried=Counter())])
     assert f"not tried  0 of 0: {CHECKS[check]}" in capsys.readouterr().out
 
 
@@ -221,7 +259,7 @@ def test_charts_are_small_and_the_same_every_time(found: Findings, tmp_path: Pat
     for folder in ("first", "second"):
         draw_charts(summary, tmp_path / folder)
     drawn = sorted((tmp_path / "first").glob("*.svg"))
-    assert len(drawn) == len(justice.CHARTS)
+    assert len(drawn) == len(CHARTS)
     for chart in drawn:
         content = chart.read_bytes()
         assert content == (tmp_path / "second" / chart.name).read_bytes()

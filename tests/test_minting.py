@@ -37,3 +37,23 @@ def test_every_bit_that_may_differ_does(now: datetime) -> None:
     values = [UUID(mint_id("inc_", now).removeprefix("inc_")).int for _ in range(200)]
     assert reduce(or_, values) & ~reduce(and_, values) == NOISE
     assert len(set(values)) == len(values)
+
+
+def test_each_random_bit_is_a_bit_of_noise_of_its_own(
+    now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What fewer bits of noise decide together is easier to guess than it looks."""
+
+    def mint(noise: int) -> int:
+        def give(size: int) -> bytes:
+            return noise.to_bytes(size)
+
+        monkeypatch.setattr("ledger.ledger.secrets.token_bytes", give)
+        return UUID(mint_id("inc_", now).removeprefix("inc_")).int
+
+    nothing = mint(0)
+    changed = [mint(1 << bit) ^ nothing for bit in range(80)]
+    assert mint(2**80 - 1) ^ nothing == NOISE
+    decided = [one for one in changed if one]
+    assert len(decided) == len(set(decided)) == NOISE.bit_count() == 74
+    assert all(one.bit_count() == 1 for one in decided)

@@ -268,28 +268,6 @@ def test_lookup_key_of_another_length_is_refused(history: History) -> None:
 # --- What the hash doesn't depend on ---------------------------------------------------------
 
 
-def renumber(connection: Connection) -> None:
-    """Give every identifier another row number, and write the index's rows in another order."""
-    random = Random(4)
-    ids = list(connection.execute(select(tables.identifier.c.id)).scalars())
-    numbers = dict(zip(ids, random.sample(range(10**6, 10**9), len(ids)), strict=True))
-    for table in (tables.identifier, tables.edge, tables.incident, *INDEX):
-        rows = [dict(row._mapping) for row in connection.execute(select(table))]
-        connection.execute(delete(table))
-        random.shuffle(rows)
-        for row in rows:
-            named = {"id"} if table is tables.identifier else {"identifier", "account"}
-            row |= {name: numbers.get(row[name]) for name in named & row.keys()}
-            connection.execute(insert(table).values(row))
-
-
-def test_hash_depends_on_no_row_number_and_no_order_of_writing(history: History) -> None:
-    whole = rebuild(history.ledger)
-    with damaged(history.ledger, renumber):
-        assert rebuild(history.ledger) == whole
-        assert hash_state(history.ledger) == whole.live.whole
-
-
 def test_unrelated_reports_give_the_same_postings_in_either_order(
     ledger: Ledger, now: datetime
 ) -> None:

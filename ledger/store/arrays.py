@@ -11,7 +11,7 @@ import hashlib
 import sqlite3
 from array import array
 from contextlib import contextmanager
-from itertools import chain, islice
+from itertools import chain, compress, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,6 +50,12 @@ _TABLES = {
     """,
     "multiplicity": """
         SELECT identifier, platform, accounts, bucket, bucket_index FROM multiplicity
+    """,
+    "override": """
+        SELECT account AS identifier, event_index FROM separation UNION ALL
+        SELECT other, event_index FROM separation UNION ALL
+        SELECT identifier, event_index FROM marker UNION ALL
+        SELECT identifier, event_index FROM recycling
     """,
 }
 _KEYS = "SELECT id, token FROM identifier ORDER BY token"
@@ -96,10 +102,18 @@ def _find_width(name: str) -> str:
     return "i8" if name in _LONG else "i2" if name in _SHORT else "i4"
 
 
-def read_keys(connection: Connection, on_rows: Callable[[int], None]) -> tuple[Array, bytes]:
+def read_keys(
+    connection: Connection,
+    on_rows: Callable[[int], None],
+    *,
+    used: Array | None = None,
+    missing: int = 0,
+) -> tuple[Array, bytes]:
     """Read the row numbers of all lookup keys in the order of the keys, and the keys' SHA-256.
 
-    The keys themselves aren't kept. *Raises*: LedgerCorrupt where one doesn't have its length.
+    The keys themselves aren't kept. *Shape*: the hash is of those keys alone that are `used`, by
+    their places, and of `ff…` for each that is `missing`. *Raises*: LedgerCorrupt where one doesn't
+    have its length.
     """
     hashed = hashlib.sha256()
     numbers = array("q")
@@ -108,9 +122,12 @@ def read_keys(connection: Connection, on_rows: Callable[[int], None]) -> tuple[A
             ids, keys = zip(*rows, strict=True)
             if set(map(len, keys)) != {LOOKUP_KEY_BYTES}:
                 raise LedgerCorrupt("A lookup key doesn't have its length.")
+            if used is not None:
+                keys = tuple(compress(keys, used[len(numbers) : len(numbers) + len(keys)]))
             hashed.update(b"".join(keys))
             numbers.extend(ids)
             on_rows(len(rows))
+    hashed.update(b"\xff" * LOOKUP_KEY_BYTES * missing)
     return np.frombuffer(numbers, np.int64), hashed.digest()
 
 
