@@ -1,4 +1,4 @@
-"""Exported files hold the same graph as the ledger, read by other libraries, and no key of anybody."""
+"""Exported files hold the ledger's very graph, read by other libraries, and no key of anybody."""
 
 from __future__ import annotations
 
