@@ -1,4 +1,4 @@
-"""The commands `graph rebuild` and `graph export`: what is printed, how they end, what they need."""
+"""The commands `graph rebuild` and `graph export`: what each prints, how it ends, what it needs."""
 
 from __future__ import annotations
 
