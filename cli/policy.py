@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ledger.ledger import Ledger
     from ledger.risk.policy import RiskPolicy
 
+_NAMED_MAX = 10
 _MINUTES = 15  # judgement: what one human review takes
 
 
@@ -132,6 +133,8 @@ def backtest(
             click.echo(f"{name.replace('_', ' ')}:")
             for change, number in value.items():
                 click.echo(f"  {number:>6}  {change}")
+        elif isinstance(value, list):
+            click.echo("".join(f"  {one}\n" for one in value), nl=False)
         else:
             click.echo(f"{name.replace('_', ' ')}: {value}")
 
@@ -152,7 +155,8 @@ def _render(radius: BlastRadius, minutes: int) -> dict[str, object]:
     return {
         "assessments": radius.assessments,
         "inputs_erased": radius.erased,
-        "not_as_recorded": radius.differing,
+        "not_as_recorded": len(radius.differing),
+        "not_as_recorded_ids": radius.differing[:_NAMED_MAX],
         "changed": radius.changed,
         "changed_and_later_reversed": radius.changed_reversed,
         "levels": {f"{a} → {b}": number for (a, b), number in radius.levels.most_common()},

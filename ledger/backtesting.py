@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from ledger.errors import InputsErased
+from ledger.errors import InputsErased, UnreadableRecord
 from ledger.graph.posting import day_number
 from ledger.incident.incident import Money
 from ledger.reproducing import asked_keys, recompute_answer, reproduce_neighbourhood
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ledger.store.outcomes import PastAssessment
 
 _REVIEWED = frozenset({"human_review", "decline_refund_only"})
-_JUDGED = frozenset({"exact_score", "score", "level", "advice"})
+_JUDGED = frozenset({"exact_score", "score", "level", "advice", "policy_version", "log"})
 
 
 @dataclass(slots=True)
@@ -39,15 +39,17 @@ class BlastRadius:
     """What another policy would have changed about past answers.
 
     *Shape*: answers are counted, and where they differ the pairs of what the two policies say.
-    Claims, reviews and amounts are of orders, each by the last answer about it. *Units*: amounts
-    in minor units of the old policy's currency at its reference rates; the loss avoided is what
-    platforms told after a grant that the old policy advises and the new one doesn't.
+    Claims, reviews and amounts are of orders, each by the last answer about it. `differing` are the
+    ids of the records with another score, level or advice than they were given by, or that can't be
+    read. *Units*: amounts in minor units of the old policy's currency at its reference rates; a
+    loss is avoided where it was told of an answer that the old policy advises to grant and the new
+    one doesn't, of each order the largest.
     """
 
     assessments: int = 0
     claims: int = 0
     erased: int = 0
-    differing: int = 0
+    differing: list[str] = field(default_factory=list)
     levels: Counter[tuple[str, str]] = field(default_factory=Counter)
     actions: Counter[tuple[str, str]] = field(default_factory=Counter)
     changed: int = 0
@@ -56,8 +58,13 @@ class BlastRadius:
     reviews_new: int = 0
     held_back_minor: int = 0
     let_through_minor: int = 0
-    loss_avoided_minor: int = 0
+    losses_minor: dict[tuple[int, str, str], int] = field(default_factory=dict)
     currency: str = ""
+
+    @property
+    def loss_avoided_minor(self) -> int:
+        """The losses that the new policy would have held back."""
+        return sum(self.losses_minor.values())
 
     def reviews_per_10_000(self, reviews: int) -> int:
         """Give a number of reviews per 10,000 claims, rounded."""
@@ -87,42 +94,52 @@ def backtest_policies(
     told = BlastRadius(currency=old.amount_currency)
     with begin_read(ledger.database, snapshot=True) as connection:
         past = outcomes.select_since(connection, since)
-        wanted = {key for one in past for key in asked_keys(one.stored)}
+        keys_of = {one.stored.id: _find_keys(one.stored) for one in past}
+        wanted = {key for keys in keys_of.values() for key in keys}
         size = max((one.stored.log_size for one in past), default=0)
         steps = size + len(past)
         trace = trace_keys(ledger, connection, wanted, size, lambda at: on_progress(at, steps))
         versions = range(1, ledgers.read_newest(connection) + 1)
         always = [dict.fromkeys(versions, policy) for policy in (old, new)]
-        orders = _group_by_order(past)
+        last = {_order_of(one.stored): one for one in past}
         for done, one in enumerate(past, size + 1):
             stored = one.stored
-            records = trace.find_bearing(asked_keys(stored))
+            records = trace.find_bearing(keys_of[stored.id])
             try:
-                replayed = recompute_answer(ledger, connection, stored, records)
+                is_sound = _is_sound(ledger, connection, stored, records)
             except InputsErased:
                 told.erased += 1
             else:
-                if _JUDGED.isdisjoint(replayed.differing):
+                if is_sound:
                     said = [_say(ledger, connection, stored, each, records) for each in always]
-                    _count(told, one, orders[_order_of(stored)], said, old)
+                    _count(told, one, last[_order_of(stored)], said, old)
                 else:
-                    told.differing += 1
+                    told.differing.append(stored.id)
             on_progress(done, steps)
     return told
+
+
+def _find_keys(stored: StoredAssessment) -> tuple[bytes, ...]:
+    """Give the lookup keys of a recorded question, none where it can't be read."""
+    try:
+        return asked_keys(stored)
+    except UnreadableRecord:
+        return ()
 
 
 def _order_of(stored: StoredAssessment) -> tuple[int, str, str]:
     return stored.platform, stored.order_commitment, stored.purpose
 
 
-def _group_by_order(
-    past: Sequence[PastAssessment],
-) -> Mapping[tuple[int, str, str], Sequence[PastAssessment]]:
-    """Give the answers about each order for each purpose, the last one last."""
-    orders: dict[tuple[int, str, str], list[PastAssessment]] = {}
-    for one in past:
-        orders.setdefault(_order_of(one.stored), []).append(one)
-    return orders
+def _is_sound(
+    ledger: Ledger, connection: Connection, stored: StoredAssessment, records: Collection[str]
+) -> bool:
+    """Tell whether an answer's record is what it was given by. *Raises*: InputsErased."""
+    try:
+        replayed = recompute_answer(ledger, connection, stored, records)
+    except UnreadableRecord:
+        return False
+    return _JUDGED.isdisjoint(replayed.differing)
 
 
 def _say(
@@ -144,7 +161,7 @@ def _say(
 def _count(
     told: BlastRadius,
     past: PastAssessment,
-    of_order: Sequence[PastAssessment],
+    last: PastAssessment,
     said: Sequence[_Said],
     policy: RiskPolicy,
 ) -> None:
@@ -158,14 +175,17 @@ def _count(
     if old != new:
         told.changed += 1
         told.changed_reversed += past.reversed_on_appeal
-    if of_order[-1] is past:
-        _count_order(told, past.stored, of_order, said, policy)
+    if old.action in GRANTED and new.action not in GRANTED:
+        order = _order_of(past.stored)
+        losses = [_convert(loss, policy) for loss in past.granted_losses]
+        told.losses_minor[order] = max([told.losses_minor.get(order, 0), *losses])
+    if last is past:
+        _count_order(told, past.stored, said, policy)
 
 
 def _count_order(
     told: BlastRadius,
     stored: StoredAssessment,
-    of_order: Sequence[PastAssessment],
     said: Sequence[_Said],
     policy: RiskPolicy,
 ) -> None:
@@ -176,9 +196,7 @@ def _count_order(
     told.reviews_new += is_claim and new.action in _REVIEWED
     amount = _convert(Money(stored.amount_minor or 0, stored.amount_currency or ""), policy)
     if old.action in GRANTED and new.action not in GRANTED:
-        losses = [_convert(loss, policy) for one in of_order for loss in one.granted_losses]
         told.held_back_minor += amount
-        told.loss_avoided_minor += max(losses, default=0)
     if new.action in GRANTED and old.action not in GRANTED:
         told.let_through_minor += amount
 

@@ -36,6 +36,10 @@ class LedgerCorrupt(Exception):
     """What is stored contradicts the log. Sequencing stops and readiness fails."""
 
 
+class UnreadableRecord(LedgerCorrupt):
+    """A recorded answer can't be read."""
+
+
 # --- Input that can't be read or breaks a published rule -------------------------------
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ledger.errors import InputsErased, UnknownAssessment
+from ledger.errors import UnknownAssessment
 from ledger.identity.platform import require_scope
 from ledger.reproducing import Replayed, asked_keys, recompute_answer
-from ledger.store import assessments
+from ledger.store import assessments, entries
 from ledger.store.engine import begin_read
 from ledger.tracing import trace_keys
 
@@ -40,19 +40,16 @@ def replay(
 ) -> Replayed | None:
     """Compute an answer again, whosever it is where no platform is given.
 
-    *Shape*: thoroughly, all statements are opened where the index can't tell any more what was
-    linked then. *Raises*: InputsErased where it differs, and anything was erased since, or changed
-    unless thoroughly: then the difference says nothing.
+    *Shape*: thoroughly, all statements are opened where anything was changed since, so that the
+    index can't tell what was linked then. *Raises*: InputsErased where it differs, and anything was
+    erased since, or changed unless thoroughly: then the difference says nothing; UnreadableRecord.
     """
     with begin_read(ledger.database, snapshot=True) as connection:
         stored = assessments.find_assessment(connection, platform_id, assessment_id)
         if stored is None or not stored.account:
             return None
-        try:
+        if not (thoroughly and entries.count_overriding_since(connection, stored.log_size)):
             return recompute_answer(ledger, connection, stored)
-        except InputsErased:
-            if not thoroughly:
-                raise
         keys = asked_keys(stored)
         trace = trace_keys(ledger, connection, keys, stored.log_size)
         return recompute_answer(ledger, connection, stored, trace.find_bearing(keys))

@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ledger.errors import InputsErased
+from ledger.errors import InputsErased, UnreadableRecord
 from ledger.graph.link import split_claims
 from ledger.graph.neighbourhood import build_neighbourhood
 from ledger.graph.posting import day_number
@@ -73,24 +73,23 @@ def recompute_answer(
     *Shape*: `records` are those that could ever bear on it, which a trace gives; without them the
     index is asked, which knows what is linked now. *Raises*: InputsErased where it differs, and
     anything was erased since, or without a trace changed: then the difference says nothing. It
-    names what was erased since.
+    names what was erased since; UnreadableRecord.
     """
-    version = stored.policy_version
     for published in ledgers.select_policies(connection):
         learn_policies(ledger, connection, published)
+    version, purpose, recorded = _read_record(ledger, stored)
     platform = platforms.read_member(connection, stored.platform)
     neighbourhood = reproduce_neighbourhood(
         ledger, connection, platform, stored, ledger.policies, records
     )
     day = day_number(stored.assessed_at.date())
     years = ledger.jurisdiction.retention_years
-    purpose = Purpose(stored.purpose)
     score, shown = answer_question(neighbourhood, ledger.policies[version], purpose, day, years)
-    recorded = json.loads(stored.answer)
     again = json.loads(json.dumps(shown))
     # What was seen depends on hashes that nobody keeps, and adds to no score.
     again["evidence"]["seen_before"] = recorded["evidence"].get("seen_before")
     differing = [name for name, value in again.items() if recorded.get(name) != value]
+    differing += [name for name, value in _name(ledger, stored) if recorded.get(name) != value]
     if score.score != stored.score:
         differing.append("exact_score")
     if differing:
@@ -102,6 +101,25 @@ def recompute_answer(
     working = work_out(neighbourhood, ledger.policies[version], day)
     at = (stored.id, stored.assessed_at, stored.log_size, version)
     return Replayed(*at, recorded, score, working, tuple(differing))
+
+
+def _read_record(ledger: Ledger, stored: StoredAssessment) -> tuple[int, Purpose, dict[str, Any]]:
+    """Read by which policy and for what an answer was recorded, and the answer itself."""
+    try:
+        purpose, recorded = Purpose(stored.purpose), json.loads(stored.answer)
+    except (ValueError, TypeError) as error:
+        raise UnreadableRecord("A recorded answer can't be read.") from error
+    is_whole = isinstance(recorded, dict) and isinstance(recorded.get("evidence"), dict)
+    if stored.policy_version not in ledger.policies or not is_whole:
+        raise UnreadableRecord("A recorded answer can't be read.")
+    return stored.policy_version, purpose, recorded
+
+
+def _name(ledger: Ledger, stored: StoredAssessment) -> list[tuple[str, object]]:
+    """Give what an answer says of itself, as it stands beside it."""
+    at = stored.assessed_at.isoformat(timespec="seconds").replace("+00:00", "Z")
+    log = {"size": stored.log_size, "origin": ledger.origin}
+    return [("id", stored.id), ("assessed_at", at), ("log", log)]
 
 
 def check_inputs(ledger: Ledger, connection: Connection, stored: StoredAssessment) -> None:
@@ -137,8 +155,14 @@ def _name_erased(indexes: list[int]) -> str:
 
 
 def asked_keys(stored: StoredAssessment) -> tuple[bytes, ...]:
-    """Give the lookup keys of a recorded question, its account's own first."""
-    return (stored.account, *[one.key for one in split_claims(stored.identifiers)])
+    """Give the lookup keys of a recorded question, its account's own first.
+
+    *Raises*: UnreadableRecord.
+    """
+    try:
+        return (stored.account, *[one.key for one in split_claims(stored.identifiers)])
+    except (TypeError, IndexError) as error:
+        raise UnreadableRecord("A recorded question can't be read.") from error
 
 
 def reproduce_neighbourhood(
@@ -155,7 +179,7 @@ def reproduce_neighbourhood(
     as `recompute_answer` takes them.
     *Raises*: InputsErased where a statement's content is gone.
     """
-    presented, keys = split_claims(stored.identifiers), asked_keys(stored)
+    keys, presented = asked_keys(stored), split_claims(stored.identifiers)
     if records is None:
         history = entries.select_bearing(connection, keys, stored.log_size)
     else:

@@ -130,8 +130,8 @@ def saturate(cap: int, x: int) -> int:
     return floor(Fraction(cap * x, cap + x))
 
 
-def share(total: int, parts: list[tuple[int, tuple[int, int]]]) -> list[int]:
-    """Share points by the largest remainder; ties to the lower platform, then account."""
+def share(total: int, parts: list[tuple[int, tuple[int, ...]]]) -> list[int]:
+    """Share points by the largest remainder; ties to the lower platform, kind, account."""
     whole = sum(weight for weight, _ in parts)
     exact = [Fraction(total * weight, whole) if whole else Fraction(0) for weight, _ in parts]
     given = [floor(one) for one in exact]
@@ -325,11 +325,11 @@ class Oracle:
         sorts = {kind for _, kinds, _ in counted for kind in kinds} - {"addr"}
         h_linked = saturate(U if len(sorts) > 1 else U // 3, x) if x else 0
         ids = [self.platforms[one.iss] for one in own | same]
-        parts = [(w, (min(n for n, name in ids if name == g), 0)) for g, w in direct.items()]
-        parts += [
-            (h_linked * weight // x, (self.platforms[other.iss][0], self.since[other]))
-            for other, _, weight in counted
-        ]
+        parts: list[tuple[int, tuple[int, ...]]]
+        parts = [(w, (min(n for n, name in ids if name == g),)) for g, w in direct.items()]
+        for other, kinds, weight in counted:
+            kind, since = list(KINDS).index(strongest(kinds)[0]), self.since[other]
+            parts.append((h_linked * weight // x, (self.platforms[other.iss][0], kind, since)))
         score, *exact = (1000 * h // (U + h) for h in (h_direct + h_linked, h_direct, h_linked))
         points = share(score, parts)
         high = score >= 600 and (len(direct) > 1 or self._has_court(own | same))

@@ -30,6 +30,7 @@ from ledger.identity.identifier import Kind
 from ledger.incident.incident import Money
 from ledger.ledger import open_ledger
 from ledger.replaying import replay_assessment
+from ledger.risk.advice import Purpose
 from ledger.risk.policy import parse_policy
 from ledger.store.engine import begin_read
 from ledger.store.tables import assessment
@@ -251,11 +252,17 @@ def test_backtest_counts_each_order_once_by_its_last_answer(
         digest=bytes(32),
     )
     record_outcome(ledger, caller, given[0], told, now)
+    bought = last._replace(purpose=Purpose.CHECKOUT)
+    assess_risk(ledger, caller, bought, now + timedelta(seconds=6))
     milder = parse_policy(
         rewrite(2, ("require_live_evidence = 250", "require_live_evidence = 380"))
     )
     radius = backtest_policies(ledger, milder, POLICY, now - timedelta(days=1), lambda *_: None)
-    assert (radius.assessments, radius.changed, radius.claims) == (6, 6, 1)
+    assert (radius.assessments, radius.changed, radius.claims) == (7, 6, 1)
     assert (radius.held_back_minor, radius.loss_avoided_minor) == (9000, 8000)
+    faded = now + timedelta(days=800)  # of which both policies advise a grant
+    assess_risk(ledger, caller, last, faded)
+    radius = backtest_policies(ledger, milder, POLICY, now - timedelta(days=1), lambda *_: None)
+    assert (radius.held_back_minor, radius.loss_avoided_minor) == (0, 8000)
     radius = backtest_policies(ledger, POLICY, milder, now - timedelta(days=1), lambda *_: None)
-    assert (radius.let_through_minor, radius.loss_avoided_minor) == (9000, 0)
+    assert (radius.let_through_minor, radius.loss_avoided_minor) == (0, 0)

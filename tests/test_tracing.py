@@ -18,12 +18,13 @@ from worlds import OVERRIDES, REPORTS, World
 
 from ledger.assessing import assess_risk
 from ledger.backtesting import backtest_policies
-from ledger.errors import InputsErased
+from ledger.errors import InputsErased, UnreadableRecord
 from ledger.governing import publish_policy
 from ledger.identity.identifier import Kind
 from ledger.incident.taxonomy import Actor
 from ledger.replaying import replay
 from ledger.risk.policy import parse_policy
+from ledger.store import entries
 from ledger.store.engine import begin_write
 from ledger.store.tables import assessment
 
@@ -95,17 +96,101 @@ def test_answer_given_before_a_change_is_replayed_counted_and_held_to_its_record
     milder = parse_policy(text.replace("medium = 250", "medium = 450"))
     radius = backtest_policies(ledger, POLICY, milder, now - DAY, lambda *_: None)
     assert radius.levels["MEDIUM", "LOW"] >= 1
-    assert (radius.assessments, radius.erased, radius.differing) == (2, 0, 0)
+    assert (radius.assessments, radius.erased, radius.differing) == (2, 0, [])
 
-    forged = json.loads(given.text) | {"level": "HIGH", "score": 900}
-    with begin_write(ledger.database) as connection:
-        changed = update(assessment).where(assessment.c.id == given.id)
-        connection.execute(changed.values(answer=json.dumps(forged), score=901))
-    replayed = replay(ledger, given.id, thoroughly=True)
+    told, later = json.loads(given.text), json.loads(again.text)
+    now_true = later | {name: told[name] for name in ("id", "assessed_at", "valid_until", "log")}
+    column = int(replay_score(ledger, again.id))
+    forged: list[tuple[dict[str, object], set[str]]] = [
+        ({"answer": told | {"level": "HIGH", "score": 900}}, {"score", "level"}),
+        ({"score": 901}, {"exact_score"}),
+        ({"answer": now_true, "score": column}, {"score", "exact_score"}),  # as the index says now
+        ({"log_size": 1}, {"log", "exact_score"}),
+        ({"assessed_at": now + timedelta(seconds=1)}, {"assessed_at"}),
+    ]
+    for columns, differing in forged:
+        forge(ledger, given.id, {"answer": told, "score": replayed.score.score} | columns)
+        harmed = replay(ledger, given.id, thoroughly=True)
+        assert harmed is not None
+        assert differing <= {*harmed.differing}
+        radius = backtest_policies(ledger, POLICY, POLICY, now - DAY, lambda *_: None)
+        is_judged = differing != {"assessed_at"}
+        assert radius.differing == [given.id] * is_judged
+        assert (radius.assessments, radius.erased) == (2 - is_judged, 0)
+        forge(ledger, given.id, {"log_size": replayed.log_size, "assessed_at": now})
+
+
+def replay_score(ledger: Ledger, answer_id: str) -> int:
+    """Give the exact score of an answer."""
+    replayed = replay(ledger, answer_id)
     assert replayed is not None
-    assert replayed.differing == ("score", "level", "exact_score")
+    return replayed.score.score
+
+
+def forge(ledger: Ledger, answer_id: str, columns: dict[str, object]) -> None:
+    """Change a record behind the ledger's back."""
+    values = columns | {
+        name: json.dumps(value) for name, value in columns.items() if isinstance(value, dict)
+    }
+    with begin_write(ledger.database) as connection:
+        at = assessment.c.id == answer_id
+        connection.execute(update(assessment).where(at).values(values))
+
+
+BROKEN: list[dict[str, object]] = [
+    {"policy_version": 99},
+    {"purpose": "x"},
+    {"identifiers": b"x"},
+    {"answer": "{"},
+    {"answer": "[]"},
+    {"answer": "{}"},
+    {"answer": '{"evidence":[]}'},
+]
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_record_that_cannot_be_read_is_named_and_stops_nothing(
+    broken: dict[str, object],
+    ledger: Ledger,
+    simulator: Callable[..., Simulator],
+    now: datetime,
+) -> None:
+    asker = simulator("shop-a")
+    caller = asker.caller(now)
+    given, other = (
+        assess_risk(ledger, caller, asker.request(name, BUYER), now) for name in ("one", "two")
+    )
+    forge(ledger, given.id, broken)
+    with pytest.raises(UnreadableRecord):
+        replay(ledger, given.id)
     radius = backtest_policies(ledger, POLICY, POLICY, now - DAY, lambda *_: None)
-    assert (radius.assessments, radius.erased, radius.differing) == (1, 0, 1)
+    assert (radius.differing, radius.assessments) == ([given.id], 1)
+    assert replay(ledger, other.id) is not None
+
+
+def test_equal_weights_are_shared_alike_by_who_answers_and_who_replays(
+    ledger: Ledger, simulator: Callable[..., Simulator], now: datetime
+) -> None:
+    shops = [simulator(f"shop-{name}") for name in "ab"]
+    device, email = claim(Kind.DEVICE, "of five"), claim(Kind.EMAIL, "of three")
+    first = [shops[0].report(f"by email {number}", (email,), now) for number in range(3)]
+    for number in range(5):
+        shops[0].report(f"by device {number}", (device,), now)
+    for number in range(3):  # the accounts of the email were named first, and no statement says so
+        shops[0].report(f"by email {number}", (email,), now)
+    for one in first:
+        shops[0].retract(one, now)
+    settle(ledger, now)
+    weights = set()
+    for days in range(0, 400, 7):
+        at = now + timedelta(days=days)
+        asked = shops[1].request("asked", (device, email))
+        given = assess_risk(ledger, shops[1].caller(at), asked, at)
+        replayed = replay(ledger, given.id)
+        assert replayed is not None
+        assert replayed.differing == ()
+        weights.add(len({link.weight for link in replayed.score.links}))
+    assert weights == {1}
 
 
 @pytest.mark.parametrize("with_retractions", [False, True])
@@ -115,21 +200,21 @@ def test_no_answer_of_random_worlds_is_ever_said_to_differ(
     ledger: Ledger,
     simulator: Callable[..., Simulator],
     now: datetime,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shops = [simulator(f"shop-{name}") for name in "abc"]
     changes = [one for one in CHANGED if with_retractions or one != "retraction"]
     kinds = [*REPORTS * 4, *OVERRIDES, *changes * 2]
+    text = (ROOT / "config" / "policy.toml").read_text("utf-8")
+    heavier = text.replace("fraud = 1000", "fraud = 1900").replace("version = 1\n", "version = 2\n")
+    monkeypatch.setattr(entries, "_AT_ONCE", 2)
     given: list[str] = []
     for number in range(12 if backend == "sqlite" else 3):
         world = World(number, shops, now, crowded=number % 2 == 0)
-        if number == 1:  # from here on the same conduct weighs more
-            text = (ROOT / "config" / "policy.toml").read_text("utf-8")
-            heavier = text.replace("fraud = 1000", "fraud = 1900").replace(
-                "version = 1\n", "version = 2\n"
-            )
-            publish_policy(ledger, heavier, now)
-            settle(ledger, now)
         for step in range(8):
+            if (number, step) == (1, 4):  # from here on the same conduct weighs more
+                publish_policy(ledger, heavier, now)
+                settle(ledger, now)
             for _ in range(3):
                 statement = world.draw_statement(kinds)
                 world.reporter_of(statement.issuer).send(statement, now)

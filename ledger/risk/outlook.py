@@ -22,6 +22,7 @@ from ledger.risk.score import least_evidence, may_be_high, weigh_links
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ledger.risk.fading import Rows
     from ledger.risk.policy import RiskPolicy
     from ledger.risk.score import RiskScore
 
@@ -147,24 +148,29 @@ def _count_overturned(fading: Fading, medium: int, day: int) -> int | None:
     """Count how many incidents, the weightiest first, keep a score from being LOW.
 
     Direct ones weigh more than linked ones; those of one account and half-life are counted as
-    equals. None means more than ten.
+    equals. Ties go by what is known of them and not by row numbers, which a replay doesn't share.
+    None means more than ten.
     """
     groups = [FadingGroup(*one[:-1], [*one.rows]) for one in fading.groups]
     links = [FadingLink(*one[:-1], [*one.rows]) for one in fading.links]
     left = Fading(fading.epoch_day, groups, links, fading.finding_day)
-    rows = [(True, one.rows, at, row) for one in groups for at, row in enumerate(one.rows)]
-    rows += [(False, one.rows, at, row) for one in links for at, row in enumerate(one.rows)]
+    bearing: list[tuple[bool, tuple[int, ...], Rows]]
+    bearing = [(True, (one.platform,), one.rows) for one in groups]
+    bearing += [(False, (one.strength, one.reliability), one.rows) for one in links]
+    rows = [(*one, at, row) for one in bearing for at, row in enumerate(one[2])]
     each = []
-    for place, (is_direct, _, _, (mass, half_life, incidents, _)) in enumerate(rows):
+    for place, (is_direct, known, beside, _, row) in enumerate(rows):
+        mass, half_life, incidents, _ = row
         weight = decayed_mass(mass, day, half_life, fading.epoch_day) // (incidents or 1)
-        each += [(is_direct, weight, place)] * min(incidents, _OVERTURNED_MAX)
+        like = (is_direct, weight, known, row, sorted(beside), place)
+        each += [like] * min(incidents, _OVERTURNED_MAX)
     each.sort(reverse=True)
     gone = [0] * len(rows)
-    for number, (_, _, place) in enumerate(each[:_OVERTURNED_MAX], 1):
-        _, bearing, at, (mass, half_life, incidents, last_day) = rows[place]
+    for number, (*_, place) in enumerate(each[:_OVERTURNED_MAX], 1):
+        _, _, beside, at, (mass, half_life, incidents, last_day) = rows[place]
         gone[place] += 1
         rest = mass - mass * gone[place] // incidents
-        bearing[at] = (rest, half_life, incidents, last_day)
+        beside[at] = (rest, half_life, incidents, last_day)
         if _evidence_at(left, day, NOTHING_GONE) < medium:
             return number
     return None

@@ -125,11 +125,12 @@ def score_fading(
     h_certain = h_direct if is_sure else sum([weight for _, weight in sure])
     links, h_linked, kinds = weigh_links(fading, day)
     score = score_evidence(h_direct + h_linked)
-    parts = [(weight, (one.platform, 0)) for one, weight in groups]
+    parts: list[tuple[int, tuple[int, ...]]]
+    parts = [(weight, (one.platform,)) for one, weight in groups]
     if links:
         x = sum([weight for _, weight in links])
         for one, weight in links:
-            order = (one.bearer.platform, one.bearer.account)
+            order = (one.bearer.platform, one.kind, one.bearer.account)
             parts.append((h_linked * weight // x, order))
     points = share_points(score, parts)
     linked = len(groups)  # where the links begin among the parts
@@ -225,7 +226,7 @@ def _basis(neighbourhood: Neighbourhood, h_direct: int, h_linked: int) -> str:
     return "association" if h_linked else "no_record"
 
 
-def share_points(total: int, weighted: Sequence[tuple[int, tuple[int, int]]]) -> list[int]:
+def share_points(total: int, weighted: Sequence[tuple[int, tuple[int, ...]]]) -> list[int]:
     """Share points by weight, by largest remainder; ties go to the lower order.
 
     *Shape*: pairs of weight and order; the shares add up to `total` where any weight is.

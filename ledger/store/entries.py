@@ -265,7 +265,7 @@ def stream_statements(
     """Stream the statements of some kinds below a size of the log, in log order."""
     chosen = event.c.entry_index < size, event.c.op.in_([int(op) for op in ops])
     statement = _EVENTS.where(*chosen).order_by(event.c.entry_index)
-    for row in connection.execute(statement).yield_per(1000):
+    for row in connection.execute(statement, execution_options={"yield_per": _AT_ONCE}):
         yield _event(row)
 
 
