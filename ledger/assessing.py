@@ -7,7 +7,6 @@ answered. If we die right before the commit, nobody has learned anything.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from ledger.errors import (
@@ -33,7 +32,7 @@ from ledger.recording import (
     record_bound,
 )
 from ledger.risk.advice import advise
-from ledger.risk.answer import answer_question
+from ledger.risk.answer import answer_question, render_second
 from ledger.risk.order import check_order
 from ledger.risk.portfolio import COUNT_STEP, blur_counts, check_portfolio
 from ledger.risk.score import score_on_day
@@ -212,7 +211,7 @@ def count_portfolio(
             return GivenAnswer(repeated.id, repeated.answer)
         counted = {
             "id": mint_id("ra_", assessed_at),
-            "assessed_at": _text(assessed_at),
+            "assessed_at": render_second(assessed_at),
             "subjects": len(keys) // COUNT_STEP * COUNT_STEP,
             "levels": blur_counts(levels, ledger.keys.index_key, caller.platform.id, keys),
             "policy_version": version,
@@ -297,8 +296,8 @@ def _answer(  # noqa: PLR0913, PLR0917 - all that an answer says, and to whom
     answer_id = mint_id("ra_", at)
     answer = {
         "id": answer_id,
-        "assessed_at": _text(at),
-        "valid_until": _text(at + VALID_FOR),
+        "assessed_at": render_second(at),
+        "valid_until": render_second(at + VALID_FOR),
         **shown,
         "log": {"size": evidence.log_size, "origin": ledger.origin},
         "client_reference": request.client_reference,
@@ -344,8 +343,3 @@ def _score_shadow(
     except Exception:  # noqa: BLE001 - whatever is wrong with a trial, who asks is answered
         told = {"version": version, "score": None, "level": "failed", "action": None}
     return compact(told)
-
-
-@lru_cache(maxsize=16)
-def _text(instant: datetime) -> str:
-    return instant.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING, NamedTuple
 from ledger.errors import InputsErased, UnreadableRecord
 from ledger.graph.posting import day_number
 from ledger.incident.incident import Money
-from ledger.reproducing import asked_keys, recompute_answer, reproduce_neighbourhood
+from ledger.reproducing import asked_keys, derive_neighbourhood, read_inputs, recompute_answer
 from ledger.risk.advice import GRANTED, Purpose, advise
 from ledger.risk.score import score_on_day
-from ledger.store import ledgers, outcomes, platforms
+from ledger.store import ledgers, outcomes
 from ledger.store.engine import begin_read
 from ledger.tracing import trace_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from ledger.ledger import Ledger
+    from ledger.reproducing import Inputs
     from ledger.risk.policy import RiskPolicy
     from ledger.store.assessments import StoredAssessment
     from ledger.store.engine import Connection
@@ -106,12 +107,13 @@ def backtest_policies(
             stored = one.stored
             records = trace.find_bearing(keys_of[stored.id])
             try:
-                is_sound = _is_sound(ledger, connection, stored, records)
+                inputs = read_inputs(connection, stored, records)
+                is_sound = _is_sound(ledger, connection, stored, inputs)
             except InputsErased:
                 told.erased += 1
             else:
                 if is_sound:
-                    said = [_say(ledger, connection, stored, each, records) for each in always]
+                    said = [_say(ledger, connection, stored, inputs, each) for each in always]
                     _count(told, one, last[_order_of(stored)], said, old)
                 else:
                     told.differing.append(stored.id)
@@ -132,11 +134,11 @@ def _order_of(stored: StoredAssessment) -> tuple[int, str, str]:
 
 
 def _is_sound(
-    ledger: Ledger, connection: Connection, stored: StoredAssessment, records: Collection[str]
+    ledger: Ledger, connection: Connection, stored: StoredAssessment, inputs: Inputs
 ) -> bool:
     """Tell whether an answer's record is what it was given by. *Raises*: InputsErased."""
     try:
-        replayed = recompute_answer(ledger, connection, stored, records)
+        replayed = recompute_answer(ledger, connection, stored, inputs)
     except UnreadableRecord:
         return False
     return _JUDGED.isdisjoint(replayed.differing)
@@ -146,13 +148,12 @@ def _say(
     ledger: Ledger,
     connection: Connection,
     stored: StoredAssessment,
+    inputs: Inputs,
     policies: Mapping[int, RiskPolicy],
-    records: Collection[str],
 ) -> _Said:
     """Give the level and the action of a past question under a policy, whatever its version."""
     policy = policies[stored.policy_version]
-    platform = platforms.read_member(connection, stored.platform)
-    neighbourhood = reproduce_neighbourhood(ledger, connection, platform, stored, policies, records)
+    neighbourhood = derive_neighbourhood(ledger, connection, stored, inputs, policies)
     score = score_on_day(neighbourhood, policy, day_number(stored.assessed_at.date()))
     advice = advise(score, Purpose(stored.purpose), policy)
     return _Said(score.level, advice.action if advice else "")

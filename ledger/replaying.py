@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ledger.errors import UnknownAssessment
 from ledger.identity.platform import require_scope
-from ledger.reproducing import Replayed, asked_keys, recompute_answer
+from ledger.reproducing import Replayed, asked_keys, read_inputs, recompute_answer
 from ledger.store import assessments, entries
 from ledger.store.engine import begin_read
 from ledger.tracing import trace_keys
@@ -52,4 +52,5 @@ def replay(
             return recompute_answer(ledger, connection, stored)
         keys = asked_keys(stored)
         trace = trace_keys(ledger, connection, keys, stored.log_size)
-        return recompute_answer(ledger, connection, stored, trace.find_bearing(keys))
+        inputs = read_inputs(connection, stored, trace.find_bearing(keys))
+        return recompute_answer(ledger, connection, stored, inputs)

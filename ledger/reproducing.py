@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ledger.errors import InputsErased, UnreadableRecord
 from ledger.graph.link import split_claims
@@ -19,7 +19,7 @@ from ledger.graph.posting import day_number
 from ledger.ledger import learn_policies
 from ledger.log.merkle import EMPTY_ROOT
 from ledger.risk.advice import Purpose
-from ledger.risk.answer import answer_question
+from ledger.risk.answer import answer_question, render_second
 from ledger.risk.working import work_out
 from ledger.sequencing import sequence_pending
 from ledger.store import assessments, entries, erasures, ledgers, overrides, platforms, scratch
@@ -28,7 +28,7 @@ from ledger.store.engine import begin_write
 from ledger.store.entries import LogState
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     from ledger.graph.neighbourhood import Neighbourhood
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ledger.risk.working import Working
     from ledger.store.assessments import StoredAssessment
     from ledger.store.engine import Connection
+    from ledger.store.entries import StoredEvent
 
 
 _NAMED_MAX = 10
@@ -66,22 +67,19 @@ def recompute_answer(
     ledger: Ledger,
     connection: Connection,
     stored: StoredAssessment,
-    records: Collection[str] | None = None,
+    traced: Inputs | None = None,
 ) -> Replayed:
     """Compute a recorded answer again.
 
-    *Shape*: `records` are those that could ever bear on it, which a trace gives; without them the
-    index is asked, which knows what is linked now. *Raises*: InputsErased where it differs, and
-    anything was erased since, or without a trace changed: then the difference says nothing. It
-    names what was erased since; UnreadableRecord.
+    *Shape*: without traced inputs the index is asked, which knows what is linked now. *Raises*:
+    InputsErased where it differs, and anything was erased since, or without a trace changed: then
+    the difference says nothing. It names what was erased since; UnreadableRecord.
     """
     for published in ledgers.select_policies(connection):
         learn_policies(ledger, connection, published)
     version, purpose, recorded = _read_record(ledger, stored)
-    platform = platforms.read_member(connection, stored.platform)
-    neighbourhood = reproduce_neighbourhood(
-        ledger, connection, platform, stored, ledger.policies, records
-    )
+    inputs = traced or read_inputs(connection, stored)
+    neighbourhood = derive_neighbourhood(ledger, connection, stored, inputs, ledger.policies)
     day = day_number(stored.assessed_at.date())
     years = ledger.jurisdiction.retention_years
     score, shown = answer_question(neighbourhood, ledger.policies[version], purpose, day, years)
@@ -94,9 +92,8 @@ def recompute_answer(
         differing.append("exact_score")
     if differing:
         gone = erasures.select_gone(connection, stored.log_size)
-        is_known = records is not None
-        is_known = is_known or not entries.count_overriding_since(connection, stored.log_size)
-        if gone or not is_known:
+        is_unsure = not traced and entries.count_overriding_since(connection, stored.log_size)
+        if gone or is_unsure:
             raise InputsErased(_name_erased(gone))
     working = work_out(neighbourhood, ledger.policies[version], day)
     at = (stored.id, stored.assessed_at, stored.log_size, version)
@@ -117,8 +114,7 @@ def _read_record(ledger: Ledger, stored: StoredAssessment) -> tuple[int, Purpose
 
 def _name(ledger: Ledger, stored: StoredAssessment) -> list[tuple[str, object]]:
     """Give what an answer says of itself, as it stands beside it."""
-    at = stored.assessed_at.isoformat(timespec="seconds").replace("+00:00", "Z")
-    log = {"size": stored.log_size, "origin": ledger.origin}
+    at, log = render_second(stored.assessed_at), {"size": stored.log_size, "origin": ledger.origin}
     return [("id", stored.id), ("assessed_at", at), ("log", log)]
 
 
@@ -165,28 +161,50 @@ def asked_keys(stored: StoredAssessment) -> tuple[bytes, ...]:
         raise UnreadableRecord("A recorded question can't be read.") from error
 
 
-def reproduce_neighbourhood(
-    ledger: Ledger,
-    connection: Connection,
-    platform: Platform,
-    stored: StoredAssessment,
-    policies: Mapping[int, RiskPolicy],
-    records: Collection[str] | None = None,
-) -> Neighbourhood:
-    """Build the neighbourhood of an earlier question as its log prefix makes it.
+class Inputs(NamedTuple):
+    """What an earlier question's neighbourhood follows from, whichever policies are applied.
 
-    *Shape*: `policies` by version: those that were in force, or another in their place; `records`
-    as `recompute_answer` takes them.
-    *Raises*: InputsErased where a statement's content is gone.
+    *Shape*: the asker, the statements that bear on it in log order, and each member's upheld and
+    overturned reports at the time.
     """
-    keys, presented = asked_keys(stored), split_claims(stored.identifiers)
+
+    platform: Platform
+    history: Sequence[StoredEvent]
+    decided: Mapping[int, tuple[int, int]]
+
+
+def read_inputs(
+    connection: Connection, stored: StoredAssessment, records: Collection[str] | None = None
+) -> Inputs:
+    """Read what an earlier question's neighbourhood follows from, below the size that it names.
+
+    *Shape*: `records` are those that could ever bear on it, which a trace gives; without them the
+    index is asked. *Raises*: InputsErased where a statement's content is gone; UnreadableRecord.
+    """
     if records is None:
-        history = entries.select_bearing(connection, keys, stored.log_size)
+        history = entries.select_bearing(connection, asked_keys(stored), stored.log_size)
     else:
         history = entries.select_about(connection, records, stored.log_size)
     if any(event.sealed is None for event in history):
         raise InputsErased("What this answer was derived from has been erased.")
-    decided = overrides.count_decided_before(connection, stored.log_size)
+    platform = platforms.read_member(connection, stored.platform)
+    return Inputs(platform, history, overrides.count_decided_before(connection, stored.log_size))
+
+
+def derive_neighbourhood(
+    ledger: Ledger,
+    connection: Connection,
+    stored: StoredAssessment,
+    inputs: Inputs,
+    policies: Mapping[int, RiskPolicy],
+) -> Neighbourhood:
+    """Build the neighbourhood of an earlier question as its log prefix makes it.
+
+    *Shape*: `policies` by version: those that were in force, or another in their place. *Raises*:
+    UnreadableRecord.
+    """
+    platform, history, decided = inputs
+    keys, presented = asked_keys(stored), split_claims(stored.identifiers)
     with scratch.open_scratch() as empty, begin_write(empty) as derived:
         scratch.copy_platforms(connection, derived)
         entries.insert_state(derived, LogState(0, EMPTY_ROOT, b""))

@@ -19,6 +19,7 @@ from ledger.risk.score import score_fading, score_on_day, share_points
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from ledger.graph.neighbourhood import IgnoredLink
     from ledger.risk.advice import Advice, Purpose
@@ -35,6 +36,12 @@ def band(count: int) -> str:
     if count <= _TWO:
         return str(count)
     return "3-9" if count < _STEP else "10+"
+
+
+@lru_cache(maxsize=16)
+def render_second(instant: datetime) -> str:
+    """Render an instant of UTC as RFC 3339, to the second."""
+    return instant.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _month(day: int | None) -> str | None:
