@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from ledger.answering import Outcome
 from ledger.identity.identifier import (
     AccountRef,
     Binding,
@@ -62,6 +63,21 @@ def claim(
     """Give a demo identifier as a platform binds it, verified where its kind can be."""
     bound = USUAL_BINDINGS[kind] if binding is None else binding
     return IdentifierClaim(demo_token(kind, value), bound, None, here)
+
+
+def sample_outcome(loss: Money, **changes: Any) -> Outcome:
+    """Give what came of an answer: a person granted it, which cost a loss."""
+    granted = Outcome(
+        action="grant",
+        decided_by="human",
+        merchant_heard=True,
+        listing_compared=True,
+        reversed_on_appeal=False,
+        loss=loss,
+        idempotency_key=None,
+        digest=bytes(32),
+    )
+    return replace(granted, **changes)
 
 
 def sample_report(

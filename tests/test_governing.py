@@ -11,11 +11,11 @@ import pytest
 from conftest import ROOT
 from exact import POLICY, settle
 from kept import audit
-from reports import claim
+from reports import claim, sample_outcome
 from simulator import phone_and_device
 from sqlalchemy import select
 
-from ledger.answering import Outcome, record_outcome
+from ledger.answering import record_outcome
 from ledger.assessing import assess_batch, assess_risk
 from ledger.backtesting import backtest_policies
 from ledger.errors import InvalidInput, UnknownPolicy
@@ -187,16 +187,7 @@ def test_backtest_counts_what_another_policy_would_have_changed(
     by_card = ask("card", "2000", shared)
     ask("nobody", "700", claim(Kind.PAY, "unknown"))
     erased = ask("gone", "1", *phone_and_device("gone"))
-    told = Outcome(
-        action="grant",
-        decided_by="human",
-        merchant_heard=True,
-        listing_compared=True,
-        reversed_on_appeal=True,
-        loss=Money(1500, "CNY"),
-        idempotency_key=None,
-        digest=bytes(32),
-    )
+    told = sample_outcome(Money(1500, "CNY"), reversed_on_appeal=True)
     record_outcome(ledger, caller, by_card, told, now)
     reporter.retract(gone, now)
     settle(ledger, now)
@@ -241,16 +232,7 @@ def test_backtest_counts_each_order_once_by_its_last_answer(
     given = [assess_risk(ledger, caller, asked, now + timedelta(seconds=n)).id for n in range(5)]
     last = asked._replace(amount=Money(9000, "CNY"))
     assess_risk(ledger, caller, last, now + timedelta(seconds=5))
-    told = Outcome(
-        action="grant",
-        decided_by="human",
-        merchant_heard=True,
-        listing_compared=True,
-        reversed_on_appeal=False,
-        loss=Money(8000, "CNY"),
-        idempotency_key=None,
-        digest=bytes(32),
-    )
+    told = sample_outcome(Money(8000, "CNY"))
     record_outcome(ledger, caller, given[0], told, now)
     bought = last._replace(purpose=Purpose.CHECKOUT)
     assess_risk(ledger, caller, bought, now + timedelta(seconds=6))

@@ -12,10 +12,11 @@ import pytest
 from conftest import ROOT
 from exact import POLICY, settle
 from kept import audit
+from reports import sample_outcome
 from simulator import phone_and_device
 from sqlalchemy import select, update
 
-from ledger.answering import Outcome, record_outcome
+from ledger.answering import record_outcome
 from ledger.assessing import assess_risk
 from ledger.backtesting import backtest_policies
 from ledger.errors import EvidenceTooHeavy, InvalidPolicy
@@ -181,16 +182,7 @@ def test_backtest_converts_each_loss_before_it_takes_the_largest(
     given = assess_risk(ledger, caller, asked, now)
     losses = Money(2000, "CNY"), Money(1000, "EUR")  # 1,000 cents are 7,800 fen
     for second, loss in enumerate(losses):
-        told = Outcome(
-            action="grant",
-            decided_by="human",
-            merchant_heard=True,
-            listing_compared=True,
-            reversed_on_appeal=False,
-            loss=loss,
-            idempotency_key=None,
-            digest=bytes(32),
-        )
+        told = sample_outcome(loss)
         record_outcome(ledger, caller, given.id, told, now + timedelta(seconds=second))
     mild = parse_policy(write(2, "require_live_evidence = 250", "require_live_evidence = 390"))
     radius = backtest_policies(ledger, mild, POLICY, now - timedelta(days=1), lambda *_: None)

@@ -16,7 +16,7 @@ from ledger.incident.incident import EvidenceItem, Series
 from ledger.incident.taxonomy import Conduct, EvidenceKind, EvidenceSource, ProofLevel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from simulator import Simulator
@@ -72,13 +72,29 @@ def read_borne(ledger: Ledger, first: datetime) -> dict[bytes, list[tuple[Any, .
         if table == "posting":
             _, kind, account, _, half_life, mass, count, disputed, level_a, binding, *days = row
             ages = [day_number(first.date()) - int(str(day)) for day in days]
-            rows = borne.setdefault(bytes(account), [])  # type: ignore[call-overload]
+            assert isinstance(account, bytes)
+            rows = borne.setdefault(account, [])
             rows.append((kind, half_life, mass, count, disputed, level_a, binding, *ages))
     return {account: sorted(rows) for account, rows in borne.items()}
 
 
-def check_borne(ledger: Ledger, number: int, now: datetime) -> None:
-    """Check that all accounts bear the same, and that it is what these incidents say."""
+def state_rotations(
+    shop: Simulator, now: datetime
+) -> Iterator[tuple[int, list[tuple[int, Conduct, ProofLevel]]]]:
+    """State the incidents in every rotation, each of a buyer of its own, and give each rotation."""
+    for turn in range(len(BORNE)):
+        turned = BORNE[turn:] + BORNE[:turn]
+        for one in turned:
+            shop.send(state(shop, f"plain {turn}", one, now), now)
+        yield turn, turned
+
+
+def check_borne(ledger: Ledger, now: datetime) -> None:
+    """Check that all accounts bear the same, and that it is what these incidents say.
+
+    There is one account for each rotation, and one for each with each surplus.
+    """
+    number = len(BORNE) * (1 + len(SURPLUS))
     conduct_day = now - timedelta(hours=6)
     first, *others = read_borne(ledger, conduct_day).values()
     assert others == [first] * (number - 1)
@@ -96,31 +112,20 @@ def check_borne(ledger: Ledger, number: int, now: datetime) -> None:
 def test_rows_after_a_retraction_are_those_of_what_remains(
     ledger: Ledger, shop: Simulator, now: datetime
 ) -> None:
-    number = 0
-    for turn in range(len(BORNE)):
-        turned = BORNE[turn:] + BORNE[:turn]
-        for one in turned:
-            shop.send(state(shop, f"never {turn}", one, now), now)
-        number += 1
+    for turn, turned in state_rotations(shop, now):
         for surplus in SURPLUS:
             buyer = f"retracted {turn} {surplus}"
             taken = [state(shop, buyer, one, now) for one in (*turned[:3], surplus, *turned[3:])]
             sent = [shop.send(one, now) for one in taken]
             shop.retract(sent[3], now)
-            number += 1
     settle(ledger, now)
-    check_borne(ledger, number, now)
+    check_borne(ledger, now)
 
 
 def test_rows_after_a_correction_are_those_of_what_is_right(
     ledger: Ledger, shop: Simulator, now: datetime
 ) -> None:
-    number = 0
-    for turn in range(len(BORNE)):
-        turned = BORNE[turn:] + BORNE[:turn]
-        for one in turned:
-            shop.send(state(shop, f"right {turn}", one, now), now)
-        number += 1
+    for turn, turned in state_rotations(shop, now):
         for wrong in SURPLUS:
             buyer = f"corrected {turn} {wrong}"
             taken = [state(shop, buyer, one, now) for one in (*turned[:3], wrong, *turned[4:])]
@@ -132,6 +137,5 @@ def test_rows_after_a_correction_are_those_of_what_is_right(
                 for name in ("conduct", "conduct_ended_at", "proof", "series")
             }
             shop.send(shop.correction(taken[3], now, **changes), now)
-            number += 1
     settle(ledger, now)
-    check_borne(ledger, number, now)
+    check_borne(ledger, now)
